@@ -1,0 +1,10 @@
+"""The one error a user is meant to read.
+
+Everything that can be wrong with a file, a parameter or a manifest raises `InputError` with one
+sentence that names the file, the field and the remedy. The command line prints that sentence and
+exits with status 2; any other exception is a defect of ours and keeps its traceback.
+"""
+
+
+class InputError(ValueError):
+    """Bad input, said in one sentence: which file, which field, what to do."""
