@@ -1,0 +1,42 @@
+"""The U-Net baseline: fastMRI's own, fed with the stack of coil images.
+
+Chen 2022 (section IV-B) changes the input channels of fastMRI's U-Net to take every coil's real
+and imaginary part; it has no data consistency.
+"""
+
+import torch
+import torch.nn.functional as F
+from fastmri.models import Unet
+from torch import Tensor, nn
+
+from recon.networks.channels import to_channels, to_complex
+from recon.physics.fourier import ifft2
+
+
+class UNet(nn.Module):
+    """fastMRI's U-Net between zero-filled and reconstructed coil images.
+
+    Parameters
+    ----------
+    coils : int
+        Coils, or virtual coils, of the data.
+    chans : int
+        Feature maps of the first level (12 gives the paper's 1.1 M parameters at 4 levels).
+    levels : int
+        Number of poolings.
+    """
+
+    def __init__(self, coils: int = 1, chans: int = 12, levels: int = 4):
+        super().__init__()
+        self.multiple = 2**levels
+        self.unet = Unet(2 * coils, 2 * coils, chans=chans, num_pool_layers=levels)
+
+    def forward(self, kspace: Tensor, mask: Tensor) -> Tensor:
+        """Coil images ``(batch, coils, height, width)`` from masked corner k-space, same shape."""
+        channels = to_channels(ifft2(torch.where(mask, kspace, 0)))
+        height, width = channels.shape[-2:]
+        # Instance normalisation needs more than one value at the deepest level.
+        size = [max(2 * self.multiple, n + -n % self.multiple) for n in (height, width)]
+        mode = "reflect" if size[0] < 2 * height and size[1] < 2 * width else "replicate"
+        padded = F.pad(channels, (0, size[1] - width, 0, size[0] - height), mode=mode)
+        return to_complex(self.unet(padded)[..., :height, :width])

@@ -1,0 +1,123 @@
+"""Receiver coils: combine them, compress them, map them."""
+
+import contextlib
+import io
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recon.physics.fourier import to_centred
+
+
+def rss(images: Tensor, dim: int = -3) -> Tensor:
+    """Root of the sum of squares over the coils: equation 13 of Chen 2022.
+
+    Parameters
+    ----------
+    images : Tensor
+        ``(..., coils, height, width)`` complex or real.
+    dim : int
+        The coil axis.
+
+    Returns
+    -------
+    Tensor
+        ``(..., height, width)`` real. Its gradient at an exactly zero pixel is zero, where the
+        plain root has none.
+    """
+    energy = (images.real**2 + images.imag**2 if images.is_complex() else images**2).sum(dim)
+    positive = energy > 0
+    return torch.where(positive, torch.sqrt(torch.where(positive, energy, 1.0)), 0.0)
+
+
+def compression_matrix(calibration: Tensor, virtual_coils: int) -> Tensor:
+    """Coil compression matrix from the centre of k-space: section III-E of Chen 2022.
+
+    The calibration samples ``y_calib`` (samples by coils) are factorised, ``y = U S V^H``, and the
+    first columns of V form ``M_c``. The phase of each column is fixed so that its largest entry is
+    real and positive: an SVD leaves it free, and a network that sees virtual coils as channels
+    should not have to learn that freedom.
+
+    Parameters
+    ----------
+    calibration : Tensor
+        ``(..., coils, height, width)`` complex centre of k-space (for several slices, all of them).
+    virtual_coils : int
+        Number of columns kept. When there are fewer coils than that the matrix is padded with zero
+        columns, so the missing virtual coils are exactly zero.
+
+    Returns
+    -------
+    Tensor
+        ``(coils, virtual_coils)`` complex, with orthonormal (or zero) columns.
+    """
+    coils = calibration.shape[-3]
+    samples = calibration.movedim(-3, -1).reshape(-1, coils)
+    _, vectors = torch.linalg.eigh(samples.mH @ samples)
+    vectors = vectors.flip(-1)
+    largest = vectors.gather(0, vectors.abs().argmax(0, keepdim=True))
+    vectors = vectors * (largest.conj() / largest.abs())
+    matrix = torch.zeros(coils, virtual_coils, dtype=calibration.dtype)
+    kept = min(coils, virtual_coils)
+    matrix[:, :kept] = vectors[:, :kept]
+    return matrix
+
+
+def compress(kspace: Tensor, matrix: Tensor) -> Tensor:
+    """Combine ``(..., coils, height, width)`` into virtual coils: ``y_comp = y M_c``.
+
+    Linear over the coils alone, so it commutes with sampling, with the Fourier transform and with
+    a change of layout.
+    """
+    return torch.einsum("...chw,cv->...vhw", kspace, matrix)
+
+
+def espirit_maps(
+    kspace: Tensor, calibration_width: int, crop: float = 0.95, kernel_width: int = 6
+) -> Tensor:
+    """Sensitivity maps by ESPIRiT (Uecker et al. 2014), through sigpy.
+
+    Parameters
+    ----------
+    kspace : Tensor
+        ``(coils, height, width)`` complex, corner layout; only its centre is read.
+    calibration_width : int
+        Side of the fully sampled centre, at least ``kernel_width + 2``.
+    crop : float
+        Pixels whose eigenvalue is below this are outside the body: their maps are zero.
+    kernel_width : int
+        Side of the k-space kernels.
+
+    Returns
+    -------
+    Tensor
+        ``(coils, height, width)`` complex; the sum of squares over coils is 1 in the body, 0 out.
+
+    Raises
+    ------
+    ValueError
+        When the calibration region is too small to hold kernels.
+    """
+    from sigpy.mri.app import EspiritCalib  # numba compiles on import: only when maps are wanted
+
+    if calibration_width < kernel_width + 2:
+        raise ValueError(
+            f"the fully sampled centre is {calibration_width} columns wide; ESPIRiT needs at least "
+            f"{kernel_width + 2}: raise center_fraction"
+        )
+    centred = to_centred(kspace).cpu().numpy().astype(np.complex64)
+    peak = float(np.abs(centred).max())
+    if peak == 0:
+        return torch.zeros_like(kspace)
+    with contextlib.redirect_stdout(io.StringIO()):
+        maps = EspiritCalib(
+            centred / peak,
+            calib_width=calibration_width,
+            kernel_width=kernel_width,
+            thresh=0.02,
+            crop=crop,
+            max_iter=30,
+            show_pbar=False,
+        ).run()
+    return torch.from_numpy(np.ascontiguousarray(maps)).to(kspace)
