@@ -1,0 +1,300 @@
+"""A run's numbers: tidy rows in one JSON file, written whole or not at all.
+
+A row is flat. Value rows carry the mean of a metric over `n` units with its bootstrap interval;
+difference rows carry the mean paired difference ``method - against`` with the p-value of a paired
+test. Everything that reads results (tables, claims, the scoreboard) reads these rows.
+"""
+
+import hashlib
+import json
+import math
+import os
+import re
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path, PurePath
+from typing import Any
+
+from recon.errors import InputError
+from recon.paths import project_root, runs_dir
+
+__all__ = [
+    "Run",
+    "frame",
+    "load",
+    "load_all",
+    "reference_dir",
+    "reference_runs",
+    "row",
+    "run_name",
+    "run_path",
+    "save",
+    "write_text",
+]
+
+ROW_FIELDS: dict[str, tuple[type, ...]] = {
+    "data": (str,),
+    "task": (str,),
+    "contrast": (str,),
+    "accel": (int, float),
+    "effective_accel": (int, float),
+    "method": (str,),
+    "metric": (str,),
+    "region": (str,),
+    "value": (int, float),
+    "ci95": (list, tuple),
+    "n": (int,),
+    "unit": (str,),
+}
+DIFFERENCE_FIELDS: dict[str, tuple[type, ...]] = {"against": (str,), "p_value": (int, float)}
+FREE_FIELDS = (str, int, float, bool, type(None))
+
+
+@dataclass(frozen=True)
+class Run:
+    """One execution of one chapter.
+
+    Attributes
+    ----------
+    chapter : name of the chapter, ``book/<chapter>.py``
+    profile : ``quick``, ``standard`` or ``paper``
+    parameters : every parameter of the chapter, by name
+    rows : tidy rows, see `row`
+    provenance : what the result depends on, see `recon.results.provenance.collect`
+    """
+
+    chapter: str
+    profile: str
+    parameters: dict[str, Any]
+    rows: list[dict[str, Any]]
+    provenance: dict[str, Any]
+
+
+def row(
+    *,
+    data: str,
+    task: str,
+    contrast: str,
+    accel: float,
+    effective_accel: float,
+    method: str,
+    metric: str,
+    region: str,
+    value: float,
+    ci95: Sequence[float],
+    n: int,
+    unit: str = "volume",
+    **more: Any,
+) -> dict[str, Any]:
+    """One tidy row; `against` and `p_value` in `more` make it a difference row.
+
+    Numbers may be NumPy or torch scalars. Raises `InputError` for a field of the wrong type or a
+    value that is not finite.
+    """
+    fields = {
+        "data": data,
+        "task": task,
+        "contrast": contrast,
+        "accel": _number(accel),
+        "effective_accel": _number(effective_accel),
+        "method": method,
+        "metric": metric,
+        "region": region,
+        "value": _number(value),
+        "ci95": [_number(bound) for bound in ci95],
+        "n": int(n),
+        "unit": unit,
+        **{name: _number(extra) for name, extra in more.items()},
+    }
+    check_row(fields, "a row")
+    return fields
+
+
+def _number(value: Any) -> Any:
+    """A Python number from a NumPy or torch scalar; anything else as it is."""
+    return value.item() if hasattr(value, "item") else value
+
+
+def check_row(fields: Mapping[str, Any], where: str) -> None:
+    """Raise `InputError` unless `fields` is a well-formed row; `where` names its place."""
+    expected = dict(ROW_FIELDS)
+    if "against" in fields or "p_value" in fields:
+        expected |= DIFFERENCE_FIELDS
+    for name, kinds in expected.items():
+        if name not in fields:
+            raise InputError(f"{where} has no field {name!r}: every row of its kind needs one.")
+        if not isinstance(fields[name], kinds) or isinstance(fields[name], bool):
+            raise InputError(
+                f"{where}: {name} is {fields[name]!r}, but must be of type {kinds[0].__name__}."
+            )
+    for name, value in fields.items():
+        if name not in expected and not isinstance(value, FREE_FIELDS):
+            raise InputError(f"{where}: {name} is {value!r}, but a row holds plain values only.")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise InputError(f"{where}: {name} is {value}, but results must be finite numbers.")
+    bounds = fields["ci95"]
+    if len(bounds) != 2 or not all(
+        isinstance(bound, int | float) and math.isfinite(bound) for bound in bounds
+    ):
+        raise InputError(f"{where}: ci95 is {bounds!r}, but must be two finite numbers.")
+    if bounds[0] > bounds[1]:
+        raise InputError(f"{where}: ci95 is {bounds!r}, but its lower bound must come first.")
+
+
+def check_run(run: Run, where: str) -> None:
+    """Raise `InputError` unless `run` is well formed; `where` names its file."""
+    if not re.fullmatch(r"[a-z0-9_]+", run.chapter):
+        raise InputError(
+            f"{where}: chapter is {run.chapter!r}, but must be a plain lower-case name."
+        )
+    if not run.rows:
+        raise InputError(f"{where} has no rows: a run without a number is no result.")
+    for index, fields in enumerate(run.rows):
+        check_row(fields, f"{where}, row {index}")
+
+
+def defaults(chapter: str) -> dict[str, Any]:
+    """The parameters of `chapter` and their default values, or none if there is no such chapter."""
+    from recon.results.parameters import declared  # it reads chapters; the store mostly does not
+
+    path = project_root() / "book" / f"{chapter}.py"
+    return declared(path) if path.is_file() else {}
+
+
+def run_name(chapter: str, parameters: Mapping[str, Any]) -> str:
+    """Name of a run: the chapter, then every parameter that differs from the chapter's default.
+
+    >>> run_name("no_such_chapter", {"accel": 6, "profile": "standard"})
+    'no_such_chapter_accel-6_profile-standard'
+    """
+    usual = defaults(chapter)
+    parts = [chapter]
+    for name, value in sorted(parameters.items()):
+        if name not in usual or usual[name] != value:
+            parts.append(f"{name}-{_short(value)}")
+    return "_".join(parts)
+
+
+def _short(value: Any) -> str:
+    """`value` as a part of a file name; long or path-like values end in a hash of the whole."""
+    text = str(value)
+    plain = re.sub(r"[^A-Za-z0-9.+-]+", "-", PurePath(text).name).strip("-.")[:24] or "empty"
+    if plain == text or re.fullmatch(r"[A-Za-z0-9_.+-]{1,24}", text):
+        return plain
+    return f"{plain}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
+
+
+def run_path(chapter: str, parameters: Mapping[str, Any], suffix: str = ".json") -> Path:
+    """Where the run of `chapter` under `parameters` is kept, in `recon.paths.runs_dir`."""
+    return runs_dir() / (run_name(chapter, parameters) + suffix)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` to `path` whole or not at all: a temporary file beside it, then a rename."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)  # mkstemp makes it private
+        temporary.replace(path)
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be written ({error.strerror}): free some space or choose another place."
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _without_folders(value: Any) -> Any:
+    """An absolute path as its last part alone: a result names no machine's folders."""
+    if isinstance(value, str) and PurePath(value).is_absolute():
+        return PurePath(value).name
+    return value
+
+
+def save(run: Run, path: Path | None = None) -> Path:
+    """Write `run` as JSON (sorted keys) to `path`, by default to its `run_path`; returns the path.
+
+    Raises
+    ------
+    InputError
+        If a row is malformed or not finite, or the file cannot be written. An older file of the
+        same name is then left as it was.
+    """
+    path = run_path(run.chapter, run.parameters) if path is None else Path(path)
+    check_run(run, path.name)
+    content = asdict(run)
+    content["parameters"] = {
+        name: _without_folders(value) for name, value in run.parameters.items()
+    }
+    try:
+        text = json.dumps(content, sort_keys=True, indent=1, allow_nan=False, ensure_ascii=False)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{path.name} cannot be stored as JSON: {error}.") from error
+    write_text(path, text + "\n")
+    return path
+
+
+def load(path: Path) -> Run:
+    """Read a run; `InputError` for a file that is missing, damaged or not of this form."""
+    path = Path(path)
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        run = Run(**content)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}): check the path.") from error
+    except (ValueError, TypeError) as error:
+        raise InputError(
+            f"{path.name} is not a run of the book ({error}): delete it, or run its chapter again."
+        ) from error
+    check_run(run, path.name)
+    return run
+
+
+def frame(runs: Iterable[Run]) -> Any:
+    """All rows of `runs` in one tidy pandas frame.
+
+    Beside the fields of a row: ``lo`` and ``hi`` (the interval's bounds), ``chapter``, ``profile``,
+    ``run`` (its name), ``seed``, ``git_commit`` and ``device``.
+    """
+    import pandas as pd  # half a second; chapters that only store rows need not wait for it
+
+    records = []
+    for run in runs:
+        about = {
+            "chapter": run.chapter,
+            "profile": run.profile,
+            "run": run_name(run.chapter, run.parameters),
+            "seed": run.parameters.get("seed"),
+            "git_commit": run.provenance.get("git_commit"),
+            "device": run.provenance.get("device"),
+        }
+        for fields in run.rows:
+            lo, hi = fields["ci95"]
+            records.append({**about, **fields, "lo": lo, "hi": hi})
+    columns = ["chapter", "profile", "run", "seed", "git_commit", "device", *ROW_FIELDS]
+    columns += [*DIFFERENCE_FIELDS, "lo", "hi"]
+    table = pd.DataFrame.from_records(records)
+    extra = [name for name in table.columns if name not in columns]
+    return table.reindex(columns=[*columns, *extra]).drop(columns="ci95")
+
+
+def load_all(folder: Path) -> Any:
+    """Every run in `folder` as one tidy frame, see `frame`."""
+    return frame(load(path) for path in sorted(Path(folder).glob("*.json")))
+
+
+def reference_dir() -> Path:
+    """Folder of the committed reference runs."""
+    return project_root() / "book" / "results"
+
+
+def reference_runs(chapter: str = "*") -> list[Run]:
+    """The committed reference runs of `chapter`, or of every chapter, in order of their names."""
+    runs = [load(path) for path in sorted(reference_dir().glob("*.json"))]
+    return [run for run in runs if chapter in ("*", run.chapter)]
