@@ -78,17 +78,15 @@ def make_mask(
 
 
 def calibration_width(mask: Tensor) -> int:
-    """Width of the fully sampled block around the zero frequency of a centred mask ``(width,)``."""
-    centre = len(mask) // 2
-    if not mask[centre]:
-        return 0
-    left = right = centre
-    while left > 0 and mask[left - 1]:
-        left -= 1
-    while right < len(mask) - 1 and mask[right + 1]:
-        right += 1
-    # The symmetric part: what stands out on one side only is a random column that touches.
-    return min(2 * (centre - left), 2 * (right - centre) + 1) if right > left else 1
+    """Size of the largest centre crop of a centred mask ``(width,)`` that is fully sampled."""
+    width = len(mask)
+    size = 0
+    while size < width:
+        left = (width - size - 1) // 2
+        if not mask[left : left + size + 1].all():
+            break
+        size += 1
+    return size
 
 
 def effective_acceleration(mask: Tensor, acquired: int | None = None) -> float:

@@ -1,0 +1,1 @@
+"""Fit a network, score it, compare it."""

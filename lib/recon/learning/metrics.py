@@ -1,0 +1,158 @@
+"""How good a reconstruction is: the protocol of fastMRI, and the paper's mask.
+
+Scores are per volume: PSNR and SSIM take the maximum of the whole target volume as their data
+range, NMSE runs over the whole volume, and SSIM is the mean over slices (7 x 7 uniform window).
+Chen 2022 (section IV-B) multiplies reconstruction and target by a mask of the body first; both
+regions are reported here, ``body`` and ``full``.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from fastmri import evaluate
+from torch import Tensor
+from tqdm import tqdm
+
+from recon.data.fastmri import Volume, read_volume
+from recon.data.samples import (
+    Measurement,
+    Sampling,
+    acquired_columns,
+    collate,
+    draw_mask,
+    measure,
+    remove_oversampling,
+    seed_of,
+)
+from recon.learning.losses import combine
+from recon.physics.coils import compress, compression_matrix, espirit_maps, rss
+from recon.physics.fourier import centre_crop, to_corner
+from recon.physics.sampling import effective_acceleration
+
+METRICS = ("psnr", "ssim", "nmse")
+
+
+def score(image: np.ndarray, target: np.ndarray) -> dict[str, float]:
+    """PSNR (dB), SSIM and NMSE of one volume ``(slices, height, width)``."""
+    maximum = float(target.max()) or 1.0
+    return {
+        "psnr": float(evaluate.psnr(target, image, maximum)),
+        "ssim": float(evaluate.ssim(target, image, maximum)),
+        "nmse": float(evaluate.nmse(target, image)),
+    }
+
+
+def body_mask(volume: Volume, index: int, size: tuple[int, int]) -> np.ndarray:
+    """Where there is a body: thresholded RSS of ESPIRiT maps (section IV-B).
+
+    The maps are as smooth as the coils, so they are computed on a grid of at most 64 x 64 from the
+    centre of the fully sampled k-space (8 virtual coils) and the mask is enlarged to the target.
+
+    Parameters
+    ----------
+    volume : Volume
+        Fully sampled. With a single coil there is no map: the mask is all true.
+    index : int
+        Slice.
+    size : (int, int)
+        Height and width of the target.
+
+    Returns
+    -------
+    np.ndarray
+        ``size`` bool.
+    """
+    kspace = remove_oversampling(torch.from_numpy(volume.kspace[index]), volume.crop[0])
+    coils, height, width = kspace.shape
+    if coils == 1:
+        return np.ones(size, dtype=bool)
+    grid = (min(64, height), min(64, width))
+    centre = centre_crop(kspace, grid)
+    calibration = centre_crop(kspace, (min(24, height), min(24, width)))
+    virtual = compress(centre, compression_matrix(calibration, min(8, coils)))
+    inside = rss(espirit_maps(to_corner(virtual), min(24, *grid), crop=0.9)) > 0.5
+    enlarged = torch.nn.functional.interpolate(
+        inside[None, None].float(), size=(height, width), mode="bilinear"
+    )
+    return (centre_crop(enlarged[0, 0], size) > 0.5).numpy()
+
+
+Method = Callable[[Measurement], Tensor]
+
+
+@torch.inference_mode()
+def reconstruct(
+    methods: dict[str, Method],
+    volume: Volume,
+    plan: Sampling,
+    virtual_coils: int,
+    seed: int = 0,
+    device: str = "cpu",
+    batch_size: int = 4,
+) -> tuple[dict[str, np.ndarray], np.ndarray, float]:
+    """Reconstruct one volume with several methods, all from the same measurement.
+
+    Returns
+    -------
+    images : dict
+        Method name to ``(slices, h, w)`` float32, in the file's units.
+    target : np.ndarray
+        ``(slices, h, w)`` float32.
+    effective : float
+        Acceleration over acquired columns.
+    """
+    mask = draw_mask(volume, plan, seed_of(seed, volume.name))
+    slices = [measure(volume, i, mask, virtual_coils) for i in range(len(volume.kspace))]
+    images: dict[str, list[Tensor]] = {name: [] for name in methods}
+    for first in range(0, len(slices), batch_size):
+        batch = collate(slices[first : first + batch_size]).to(torch.device(device))
+        scale = batch.scale.reshape(-1, 1, 1)
+        for name, method in methods.items():
+            output = combine(method(batch), batch.target.shape[-2:])
+            images[name].append((output * scale).float().cpu())
+    target = torch.stack([item.target * item.scale for item in slices])
+    effective = effective_acceleration(mask, acquired_columns(volume))
+    return {k: torch.cat(v).numpy() for k, v in images.items()}, target.numpy(), effective
+
+
+def evaluate_methods(
+    methods: dict[str, Method],
+    paths: Sequence[Path],
+    plan: Sampling,
+    virtual_coils: int,
+    seed: int = 0,
+    device: str = "cpu",
+) -> pd.DataFrame:
+    """Score every method on every volume.
+
+    Returns
+    -------
+    pd.DataFrame
+        One row per volume, method, metric and region: ``volume, contrast, effective_accel,
+        method, metric, region, value``.
+    """
+    rows = []
+    for path in tqdm(paths, desc="evaluating", mininterval=2):
+        volume = read_volume(path)
+        images, target, effective = reconstruct(methods, volume, plan, virtual_coils, seed, device)
+        body = np.stack(
+            [body_mask(volume, i, target.shape[1:]) for i in range(len(target))]
+        )
+        for region, mask in (("body", body), ("full", np.ones_like(body))):
+            for method, image in images.items():
+                for metric, value in score(image * mask, target * mask).items():
+                    rows.append(
+                        {
+                            "volume": path.stem,
+                            "contrast": volume.contrast,
+                            "effective_accel": effective,
+                            "method": method,
+                            "metric": metric,
+                            "region": region,
+                            "value": value,
+                        }
+                    )
+    return pd.DataFrame(rows)
