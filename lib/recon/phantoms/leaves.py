@@ -1,10 +1,10 @@
 """Dead leaves: structure without anatomy, for training.
 
 Random shapes that hide one another, with radii from a power law, have the edges, the flat parts
-and the spectrum (power falling as about the cube of the frequency) of natural images, and nothing else.
-Networks trained on them carry over to measured data better than networks trained on simulated
-anatomy alone. The model is from Lee, Mumford & Huang, *Occlusion models for natural images*
-(2001), where p(r) ~ r^-3 gives scale invariance.
+and the spectrum (power falling as about the cube of the frequency) of natural images, and nothing
+else. Networks trained on them carry over to measured data better than networks trained on
+simulated anatomy alone. The model is from Lee, Mumford & Huang, *Occlusion models for natural
+images* (2001), where p(r) ~ r^-3 gives scale invariance.
 """
 
 import numpy as np

@@ -144,7 +144,7 @@ def between(distance: np.ndarray, low, high, edge: float) -> np.ndarray:
 
 
 def ellipsoid(x, y, z, centre, radii) -> np.ndarray:
-    """Signed distance (mm, negative inside) to an ellipsoid, exact to first order at its surface."""
+    """Signed distance (mm, negative inside) to an ellipsoid, exact to first order at the rim."""
     u, v, w = ((c - c0) / r for c, c0, r in zip((x, y, z), centre, radii, strict=True))
     k0 = np.sqrt(u * u + v * v + w * w)
     k1 = np.sqrt((u / radii[0]) ** 2 + (v / radii[1]) ** 2 + (w / radii[2]) ** 2)
@@ -182,3 +182,17 @@ def ramp(t, low: float, high: float):
     """Smooth step from 0 at `low` to 1 at `high`."""
     t = np.clip((t - low) / (high - low), 0, 1)
     return t * t * (3 - 2 * t)
+
+
+def paint(layers: dict[str, np.ndarray], name: str | None, cover: np.ndarray) -> None:
+    """Lay a tissue over all that is there; None lays air, which takes away and adds nothing.
+
+    Parameters
+    ----------
+    layers : tissue name -> fraction of each pixel; changed in place
+    cover : fraction of each pixel that the new tissue takes
+    """
+    for key in layers:
+        layers[key] = layers[key] * (1 - cover)
+    if name is not None:
+        layers[name] = layers.get(name, 0) + cover

@@ -1,0 +1,278 @@
+"""Axial brain in T1, T2, FLAIR and T1POST, anterior up, made from the ICBM152 maps.
+
+The maps (2009a nonlinear symmetric, the copy that nilearn carries) are an average of 152 people:
+their grey and white matter fade into one another. Each seed draws one person from them. It bends
+space by a smooth invertible displacement, adds smooth noise to the log-odds of the tissues, so
+that gyri thicken, part and join, and then hardens the odds. Skull, scalp and face are drawn in
+`head`. Space is MNI: x to the subject's right of the picture, y forward, z up, in mm.
+"""
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+from scipy import ndimage
+
+from recon.phantoms import head
+from recon.phantoms.signals import signals
+from recon.phantoms.texture import (
+    axes,
+    check_request,
+    ellipsoid,
+    inside,
+    noise2d,
+    noise3d,
+    paint,
+    ramp,
+)
+
+CONTRASTS = ("T1", "T2", "FLAIR", "T1POST")
+_ORIGIN = np.array([98, 134, 72])  # voxel of MNI (0, 0, 0) in the 1 mm maps
+
+
+class Template(NamedTuple):
+    """Maps on the 1 mm grid (x, y, z), stored as cubic spline coefficients.
+
+    grey, white : probabilities; depth : signed distance in mm to the smooth hull of the brain,
+    on a grid of 2 mm that starts 32 mm before the maps; ventricle : deep fluid, 0..1, same grid.
+    """
+
+    grey: np.ndarray
+    white: np.ndarray
+    depth: np.ndarray
+    ventricle: np.ndarray
+
+
+@lru_cache(maxsize=1)
+def template() -> Template:
+    """Load the ICBM152 maps from the nilearn package (no download) and derive the hull."""
+    from nilearn import datasets  # slow to import, and only the brain needs it
+
+    grey = datasets.load_mni152_gm_template(resolution=1).get_fdata().astype(np.float32)
+    white = datasets.load_mni152_wm_template(resolution=1).get_fdata().astype(np.float32)
+    mask = datasets.load_mni152_brain_mask(resolution=1).get_fdata() > 0
+    coarse = np.pad(mask[::2, ::2, ::2], 16)
+    # The hull closes what is narrower than 16 mm: fissures and cisterns, not the petrous bones.
+    near = ndimage.distance_transform_edt(~coarse) < 4.2
+    hull = ndimage.distance_transform_edt(near) > 4.2
+    depth = 2 * (ndimage.distance_transform_edt(~hull) - ndimage.distance_transform_edt(hull))
+    depth = ndimage.gaussian_filter(depth.astype(np.float32), 1.5)
+    fluid = np.clip(1 - grey - white, 0, 1)[::2, ::2, ::2]
+    ventricle = np.pad(fluid, 16) * (depth < -22)
+    ventricle = ndimage.gaussian_filter(ventricle, 1.5)
+    return Template(
+        ndimage.spline_filter(grey, 3, output=np.float32),
+        ndimage.spline_filter(white, 3, output=np.float32),
+        depth,
+        ventricle,
+    )
+
+
+class Person(NamedTuple):
+    """What a seed decides, before any grid is chosen."""
+
+    field_of_view: float  # mm
+    levels: tuple[float, float]  # z of the first and last slice, mm
+    rotation: np.ndarray  # (3, 3)
+    scale: np.ndarray  # (3,) template mm for one mm of this head
+    shift: np.ndarray  # (3,) mm
+    warp: float  # strength of the displacement
+    atrophy: float  # log-odds in favour of fluid
+    ventricles: float
+    white_lesions: int
+    tumour: tuple | None  # centre (3,) and radius in mm
+
+
+def person(seed: int) -> Person:
+    """Draw head size, pose, age and disease of one person."""
+    rng = np.random.default_rng([seed, 1])
+    nod, turn, tilt = np.deg2rad(rng.normal(0, (5, 3, 2)))
+    cn, sn, ct, st, ci, si = (f(a) for a in (nod, turn, tilt) for f in (np.cos, np.sin))
+    rotation = (
+        np.array([[1, 0, 0], [0, cn, -sn], [0, sn, cn]])
+        @ np.array([[ct, -st, 0], [st, ct, 0], [0, 0, 1]])
+        @ np.array([[ci, 0, si], [0, 1, 0], [-si, 0, ci]])
+    )
+    age = rng.random()
+    tumour = None
+    if rng.random() < 0.45:
+        side = rng.choice([-1, 1])
+        centre = (side * rng.uniform(24, 42), rng.uniform(-55, 40), rng.uniform(0, 40))
+        tumour = (centre, rng.uniform(5, 13))
+    return Person(
+        field_of_view=rng.uniform(222, 240),
+        levels=(rng.uniform(-46, -30), rng.uniform(52, 70)),
+        rotation=rotation,
+        scale=rng.normal(1.06, 0.025) * (1 + rng.normal(0, 0.02, 3)),
+        shift=rng.normal(0, (2.5, 4, 0)) + (0, -10, 0),
+        warp=rng.uniform(0.7, 1.2),
+        atrophy=0.55 * age + rng.normal(0, 0.08),
+        ventricles=1.6 * age - 0.3 + rng.normal(0, 0.2),
+        white_lesions=int(rng.poisson(3 + 22 * age**2)),
+        tumour=tumour,
+    )
+
+
+def levels(who: Person, slices: int) -> np.ndarray:
+    """Height z in mm of each slice, bottom to top."""
+    low, high = who.levels
+    return np.linspace(low, high, slices) if slices > 1 else np.array([8.0])
+
+
+def _sample(volume: np.ndarray, x, y, z, order: int, spacing: float = 1, pad: float = 0):
+    at = [(c + o + pad) / spacing for c, o in zip((x, y, z), _ORIGIN, strict=True)]
+    return ndimage.map_coordinates(
+        volume, at, order=order, mode="nearest", prefilter=False, output=np.float32
+    )
+
+
+def _positions(who: Person, seed: int, z: np.ndarray, rows: np.ndarray, columns: np.ndarray):
+    """Template coordinates (3, slices, height, width) of every pixel.
+
+    The displacement is smooth noise whose gradient stays well below one, so that the map is
+    invertible: nothing folds.
+    """
+    grid = np.stack(
+        np.broadcast_arrays(columns[None, None, :], -rows[None, :, None], z[:, None, None])
+    ).astype(np.float32)
+    grid[:2] += who.shift[:2, None, None, None]
+    place = np.tensordot(who.rotation * who.scale[:, None], grid, axes=1).astype(np.float32)
+    rng = np.random.default_rng([seed, 2])
+    for spacing, amplitude in ((38, 2.6), (17, 1.1), (7, 0.35)):
+        for axis in range(3):
+            place[axis] += who.warp * amplitude * noise3d(rng, z, rows, columns, spacing)
+    return place
+
+
+def _brain(who: Person, x, y, z, depth, noise) -> dict[str, np.ndarray]:
+    """Grey, white and fluid fractions inside the hull, hardened; flat arrays."""
+    maps = template()
+    grey = np.clip(_sample(maps.grey, x, y, z, 3), 0, 1)
+    white = np.clip(_sample(maps.white, x, y, z, 3), 0, 1)
+    fluid = np.clip(1 - grey - white, 0, 1)
+    deep = np.exp(-(((x / 34) ** 2 + ((y + 8) / 34) ** 2 + ((z - 2) / 22) ** 2) ** 2))
+    ventricle = np.clip(_sample(maps.ventricle, x, y, z, 1, 2, 32), 0, 1)
+    # Sulci that the average has blurred away return where fluid is a fair minority.
+    bias = 0.75 * (1 - deep) + who.atrophy * (1 - deep) + who.ventricles * ventricle
+    strength = 1 - 0.8 * deep
+    odds = np.stack(
+        [
+            np.log(grey + 0.02) + 0.28 * noise[0] * strength,
+            np.log(white + 0.02) + 0.22 * noise[1] * strength,
+            np.log(fluid + 0.02) + bias + 0.45 * noise[2] * strength,
+        ]
+    )
+    odds *= 4.5 - 2.3 * deep  # deep nuclei are mixtures: harden them less
+    odds = np.exp(odds - odds.max(axis=0))
+    grey, white, fluid = odds / odds.sum(axis=0)
+    return {"grey": grey, "white": white, "csf": fluid}
+
+
+def _disease(who: Person, seed: int, layers: dict, x, y, z, noise, edge: float) -> None:
+    """White-matter hyperintensities, and in some people one enhancing mass with oedema."""
+    rng = np.random.default_rng([seed, 4])
+    white = layers["white"]
+    for _ in range(who.white_lesions):
+        side = rng.choice([-1, 1])
+        centre = (side * rng.uniform(14, 34), rng.uniform(-60, 45), rng.uniform(2, 42))
+        radii = rng.uniform(1.2, 4.5) * rng.uniform(0.7, 1.6, 3)
+        if np.abs(z - centre[2]).min() > radii[2] + 2:
+            continue
+        spot = inside(ellipsoid(x, y, z, centre, radii) + 0.8 * noise[2], 1.5)
+        paint(layers, "hyperintensity", 0.85 * spot * np.clip(layers["white"] * 1.2, 0, 1))
+    if who.tumour is not None and np.abs(z - who.tumour[0][2]).min() < 3 * who.tumour[1]:
+        centre, r = who.tumour
+        d = ellipsoid(x, y, z, centre, (r, 1.15 * r, r)) + 0.18 * r * noise[0] + noise[2]
+        swelling = ramp(-d + 0.9 * r + 2 * noise[1], 0, 5) * white
+        paint(layers, "oedema", 0.8 * swelling)
+        paint(layers, "enhancing", inside(d, max(edge, 1)))
+        paint(layers, "csf", 0.75 * inside(d + max(3.0, 0.4 * r), 1.5))  # a necrotic core
+
+
+def tissues(shape: tuple[int, int, int], seed: int) -> dict[str, np.ndarray]:
+    """Fraction of each tissue in each pixel.
+
+    Parameters
+    ----------
+    shape : (slices, height, width)
+    seed : the person
+
+    Returns
+    -------
+    tissue name -> (slices, height, width) float32; the sum over tissues is at most 1, the rest
+    is air
+    """
+    check_request(shape, "T1", CONTRASTS)
+    volume: dict[str, np.ndarray] = {}
+    for k, layers in enumerate(_slices(shape, seed)):
+        for name, cover in layers.items():
+            volume.setdefault(name, np.zeros(shape, np.float32))[k] = cover
+    return volume
+
+
+def _slices(shape: tuple[int, int, int], seed: int):
+    """Yield the tissue fractions of each slice, {name: (height, width)}."""
+    who = person(seed)
+    rows, columns, pixel = axes(*shape[1:], who.field_of_view)
+    z = levels(who, shape[0])
+    edge = max(pixel, 0.35)
+    rng = np.random.default_rng([seed, 3])
+    # Log-odds noise: broad, gyral and fine.
+    broad = noise3d(rng, z, rows, columns, 9)
+    gyral = noise3d(rng, z, rows, columns, 4.5)
+    sulcal = noise3d(rng, z, rows, columns, 3.2)
+    place = _positions(who, seed, z, rows, columns)
+    maps = template()
+    for k in range(shape[0]):
+        x, y, height = place[:, k]
+        depth = _sample(maps.depth, x, y, height, 1, 2, 32)
+        noise = np.stack([broad[k], gyral[k], sulcal[k]])
+        layers = head.outside(x, y, height, depth, noise, edge, seed)
+        hull = depth < 3
+        brain = {n: np.zeros(x.shape, np.float32) for n in ("grey", "white", "csf")}
+        part = _brain(who, x[hull], y[hull], height[hull], depth[hull], noise[:, hull])
+        for name, cover in part.items():
+            brain[name][hull] = cover
+        _disease(who, seed, brain, x, y, height, noise, edge)
+        inner = inside(depth - head.inner_table(noise), edge)
+        for key in layers:
+            layers[key] = layers[key] * (1 - inner)
+        for name, cover in brain.items():
+            layers[name] = layers.get(name, 0) + cover * inner
+        head.vessels(layers, x, y, height, depth, noise, edge)
+        yield layers
+
+
+def render(shape: tuple[int, int, int], contrast: str, seed: int) -> np.ndarray:
+    """Draw an axial brain.
+
+    Parameters
+    ----------
+    shape : (slices, height, width), at least 32 x 32; square pixels, the shorter side spans the
+        field of view (222 to 240 mm)
+    contrast : T1, T2, FLAIR or T1POST
+    seed : the person: the same seed shows the same anatomy in every contrast and on every grid
+
+    Returns
+    -------
+    (slices, height, width) float32 magnitude, bright tissues near 1, air exactly 0
+
+    Raises
+    ------
+    InputError
+        If the contrast is unknown or the shape too small.
+    """
+    check_request(shape, contrast, CONTRASTS)
+    value = signals(contrast, np.random.default_rng([seed, 5, CONTRASTS.index(contrast)]))
+    who = person(seed)
+    rows, columns, pixel = axes(*shape[1:], who.field_of_view)
+    rng = np.random.default_rng([seed, 6])
+    image = np.zeros(shape, np.float32)
+    for k, layers in enumerate(_slices(shape, seed)):
+        fine = noise2d(rng, rows, columns, 0.6, pixel)
+        patchy = noise2d(rng, rows, columns, 3.5, pixel)
+        for name, cover in layers.items():
+            grain = head.GRAIN.get(name, 0.02)
+            image[k] += value[name] * cover * (1 + grain * (fine + patchy))
+    bias = noise2d(rng, rows, columns, 90)
+    return np.clip(image * np.exp(0.06 * bias), 0, None).astype(np.float32)
