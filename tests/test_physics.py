@@ -10,7 +10,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from laws import assert_adjoint, assert_gradient_is_adjoint, assert_unitary, random_complex
-
 from recon.physics import coils, encoding, fourier, sampling
 
 SIZES = [(32, 32), (33, 40), (40, 33), (31, 45)]
@@ -115,6 +114,7 @@ def test_effective_acceleration_of_random_masks_is_the_nominal_one_on_average(ac
 
 def test_equispaced_undershoots_and_its_fraction_variant_does_not():
     """notes: 3.24 against 4.00 at width 368; the page states effective acceleration for this."""
+
     def effective(kind):
         masks = [sampling.make_mask(368, 4, 0.08, kind, s) for s in range(50)]
         return np.mean([sampling.effective_acceleration(m) for m in masks])

@@ -12,14 +12,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from torch import Tensor
-from torch.utils.data import Dataset, Sampler
-
 from recon.data.fastmri import Volume, read_volume, volume_shape
 from recon.errors import InputError
 from recon.physics import coils as coil
 from recon.physics import sampling
 from recon.physics.fourier import centre_crop, fft2c, ifft2, ifft2c, to_corner
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,9 @@ class Measurement:
 
     def to(self, device: torch.device) -> "Measurement":
         """The same measurement on another device."""
-        moved = {key: getattr(self, key).to(device) for key in ("kspace", "mask", "target", "scale")}
+        moved = {
+            key: getattr(self, key).to(device) for key in ("kspace", "mask", "target", "scale")
+        }
         return replace(self, **moved)
 
 
@@ -95,9 +96,7 @@ def draw_mask(volume: Volume, plan: Sampling, seed: int) -> Tensor:
         mask = torch.as_tensor(volume.mask).bool()
     else:
         try:
-            mask = sampling.make_mask(
-                width, plan.accel, plan.center_fraction, plan.mask_type, seed
-            )
+            mask = sampling.make_mask(width, plan.accel, plan.center_fraction, plan.mask_type, seed)
         except ValueError as error:
             raise InputError(f"{volume.name}: {error}") from None
     mask = sampling.restrict(mask, volume.padding)
@@ -184,9 +183,7 @@ class Slices(Dataset):
         index has its volume's mask, the same for all its slices, as in validation.
     """
 
-    def __init__(
-        self, paths: Sequence[Path], plan: Sampling, virtual_coils: int, seed: int = 0
-    ):
+    def __init__(self, paths: Sequence[Path], plan: Sampling, virtual_coils: int, seed: int = 0):
         self.plan, self.virtual_coils, self.seed = plan, virtual_coils, seed
         self.items: list[tuple[Path, int]] = []
         self.shapes: list[tuple[int, ...]] = []

@@ -1,6 +1,5 @@
 """The training loss of Chen 2022, equation 14, on coil-combined images."""
 
-import torch
 from fastmri.losses import SSIMLoss
 from torch import Tensor, nn
 

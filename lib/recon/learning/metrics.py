@@ -138,9 +138,7 @@ def evaluate_methods(
     for path in tqdm(paths, desc="evaluating", mininterval=2):
         volume = read_volume(path)
         images, target, effective = reconstruct(methods, volume, plan, virtual_coils, seed, device)
-        body = np.stack(
-            [body_mask(volume, i, target.shape[1:]) for i in range(len(target))]
-        )
+        body = np.stack([body_mask(volume, i, target.shape[1:]) for i in range(len(target))])
         for region, mask in (("body", body), ("full", np.ones_like(body))):
             for method, image in images.items():
                 for metric, value in score(image * mask, target * mask).items():

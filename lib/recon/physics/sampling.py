@@ -7,10 +7,9 @@ the low frequencies. The mask functions are those of the ``fastmri`` library.
 
 import math
 
-import torch
 from fastmri.data.subsample import (
-    EquiSpacedMaskFunc,
     EquispacedMaskFractionFunc,
+    EquiSpacedMaskFunc,
     MaskFunc,
     RandomMaskFunc,
 )
