@@ -179,7 +179,9 @@ def run_name(chapter: str, parameters: Mapping[str, Any]) -> str:
 def _short(value: Any) -> str:
     """`value` as a part of a file name; long or path-like values end in a hash of the whole."""
     text = str(value)
-    plain = re.sub(r"[^A-Za-z0-9.+-]+", "-", PurePath(text).name).strip("-.")[:24] or "empty"
+    if not text:
+        return "none"
+    plain = re.sub(r"[^A-Za-z0-9.+-]+", "-", PurePath(text).name).strip("-.")[:24]
     if plain == text or re.fullmatch(r"[A-Za-z0-9_.+-]{1,24}", text):
         return plain
     return f"{plain}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
