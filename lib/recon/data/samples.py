@@ -21,6 +21,9 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 
+TENSORS = ("kspace", "mask", "target", "scale")
+
+
 @dataclass(frozen=True)
 class Sampling:
     """How columns are left out: see `recon.physics.sampling.make_mask`."""
@@ -248,7 +251,7 @@ def collate(samples: Sequence[Measurement]) -> Measurement:
     return Measurement(
         **{
             key: torch.stack([getattr(sample, key) for sample in samples])
-            for key in ("kspace", "mask", "target", "scale")
+            for key in TENSORS
         },
         name=[sample.name for sample in samples],
     )

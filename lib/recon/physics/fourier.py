@@ -47,7 +47,7 @@ def fft2(image: Tensor) -> Tensor:
 
 
 def ifft2(kspace: Tensor) -> Tensor:
-    """Orthonormal transform of *corner* k-space ``(..., height, width)`` to the image, no shifts."""
+    """Orthonormal transform of *corner* k-space ``(..., height, width)`` to image, no shifts."""
     return torch.fft.ifft2(kspace, norm="ortho")
 
 

@@ -54,10 +54,8 @@ def summarise(
         is the mean difference, with its interval and p-value.
     """
     rows = []
-    groups = [("all", scores)] if scores["contrast"].nunique() == 1 else []
-    groups = [*scores.groupby("contrast"), ("all", scores)] if not groups else groups
-    for contrast, group in groups:
-        effective = len(group) and group.groupby("volume")["effective_accel"].first().mean()
+    for contrast, group in [*scores.groupby("contrast"), ("all", scores)]:
+        effective = group.groupby("volume")["effective_accel"].first().mean()
         for (metric, region), part in group.groupby(KEYS):
             table = part.pivot(index="volume", columns="method", values="value")
             common = {
