@@ -13,13 +13,13 @@ from pathlib import Path
 
 import torch
 from recon.data.fastmri import Volume, read_volume, volume_shape
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
 from recon.errors import InputError
 from recon.physics import coils as coil
 from recon.physics import sampling
 from recon.physics.fourier import centre_crop, fft2c, ifft2, ifft2c, to_corner
-from torch import Tensor
-from torch.utils.data import Dataset, Sampler
-
 
 TENSORS = ("kspace", "mask", "target", "scale")
 
