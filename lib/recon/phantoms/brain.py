@@ -104,7 +104,7 @@ def person(seed: int) -> Person:
         levels=(rng.uniform(-46, -30), rng.uniform(52, 70)),
         rotation=rotation,
         scale=rng.normal(1.06, 0.025) * (1 + rng.normal(0, 0.02, 3)),
-        shift=rng.normal(0, (2.5, 4, 0)) + (0, -10, 0),
+        shift=rng.normal((0, -10, 0), (2.5, 4, 0)),
         warp=rng.uniform(0.7, 1.2),
         atrophy=0.55 * age + rng.normal(0, 0.08),
         ventricles=1.6 * age - 0.3 + rng.normal(0, 0.2),

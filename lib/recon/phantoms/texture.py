@@ -143,12 +143,21 @@ def between(distance: np.ndarray, low, high, edge: float) -> np.ndarray:
     return inside(distance - high, edge) - inside(distance - low, edge)
 
 
-def ellipsoid(x, y, z, centre, radii) -> np.ndarray:
-    """Signed distance (mm, negative inside) to an ellipsoid, exact to first order at the rim."""
-    u, v, w = ((c - c0) / r for c, c0, r in zip((x, y, z), centre, radii, strict=True))
-    k0 = np.sqrt(u * u + v * v + w * w)
-    k1 = np.sqrt((u / radii[0]) ** 2 + (v / radii[1]) ** 2 + (w / radii[2]) ** 2)
-    return k0 * (k0 - 1) / np.maximum(k1, 1e-6)
+def ellipsoid(x, y, z, centre, radii, power: float = 2) -> np.ndarray:
+    """Signed distance (mm, negative inside) to an ellipsoid, exact to first order at the rim.
+
+    A power above 2 makes it boxier: |x/a|^p + |y/b|^p + |z/c|^p = 1.
+    """
+    u = [np.abs(c - c0) / r for c, c0, r in zip((x, y, z), centre, radii, strict=True)]
+    if power == 2:
+        norm = np.sqrt(u[0] * u[0] + u[1] * u[1] + u[2] * u[2])
+        steps = [t / r for t, r in zip(u, radii, strict=True)]
+    else:
+        norm = (u[0] ** power + u[1] ** power + u[2] ** power) ** (1 / power)
+        relative = [t / np.maximum(norm, 1e-6) for t in u]
+        steps = [norm * t ** (power - 1) / r for t, r in zip(relative, radii, strict=True)]
+    slope = np.sqrt(sum(step * step for step in steps)) / np.maximum(norm, 1e-6)
+    return (norm - 1) / np.maximum(slope, 1e-3)
 
 
 def tube(x, y, z, points, radius) -> np.ndarray:
