@@ -1,0 +1,251 @@
+"""What a paper claims: ``book/claims/<paper>.yml``, read, checked and spelt out.
+
+A claim is tested by *parts*: one for each combination of its metrics, accelerations, contrasts
+and opponents. Each number in a table is a claim of one part, made here from the table's rows, so
+that a published number stands in one place only. `recon.results.verdicts` holds the parts against
+the rows of runs; no verdict is ever typed.
+"""
+
+import itertools
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import yaml
+
+from recon.errors import InputError
+from recon.paths import project_root
+
+__all__ = ["Claim", "Experiment", "Paper", "Part", "Table", "load", "load_all"]
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Data of an experiment: where it was published, and what stands in for that here."""
+
+    task: str
+    published: tuple[str, ...]
+    stand_in: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Part:
+    """One comparison or one value: which rows test it.
+
+    `methods` are alternatives, of which the first that a run has is taken. `value` and
+    `tolerance` belong to the rule `within` alone.
+    """
+
+    methods: tuple[str, ...]
+    metric: str
+    accel: float
+    contrast: str
+    against: str | None = None
+    value: float | None = None
+    tolerance: float | None = None
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A statement of a paper and the rule that tests it.
+
+    `cell` marks a number of a table, as opposed to a statement about the numbers; `names` are the
+    methods' names in print.
+    """
+
+    id: str
+    place: str
+    statement: str
+    rule: str
+    experiment: Experiment
+    parts: tuple[Part, ...]
+    names: dict[str, str]
+    other_experiment: Experiment | None = None
+    p_below: float | None = None
+    because: str = ""
+    cell: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """A published table: ``rows[i] = (experiment name, contrast, method, values)``."""
+
+    id: str
+    caption: str
+    columns: tuple[tuple[str, float], ...]
+    rows: tuple[tuple[str, str, str, tuple[float, ...]], ...]
+
+
+@dataclass(frozen=True)
+class Paper:
+    """A paper's claims: `tables` as published, `claims` about them and one for each number."""
+
+    key: str
+    cite: str
+    title: str
+    chapter: str
+    experiments: dict[str, Experiment]
+    methods: dict[str, str]
+    tables: dict[str, Table]
+    claims: tuple[Claim, ...]
+
+
+def claims_dir() -> Path:
+    """Folder of all claims, one YAML file a paper, and their schema."""
+    return project_root() / "book" / "claims"
+
+
+def load_all() -> list[Paper]:
+    """Claims of every paper, in the order of their names."""
+    return [load(path.stem) for path in sorted(claims_dir().glob("*-*.yml"))]
+
+
+def load(paper: str | Path) -> Paper:
+    """Claims of one paper, by its key (``chen-2022``) or by a path.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, breaks the schema, or names an experiment or a method that it
+        does not declare.
+    """
+    path = paper if isinstance(paper, Path) else claims_dir() / f"{paper}.yml"
+    schema = yaml.safe_load((claims_dir() / "schema.yml").read_text(encoding="utf-8"))
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        jsonschema.validate(content, schema)
+    except OSError as error:
+        raise InputError(f"there are no claims {path.name}: it cannot be read.") from error
+    except yaml.YAMLError as error:
+        raise InputError(f"{path.name} is not valid YAML: {error}.") from error
+    except jsonschema.ValidationError as error:
+        place = "/".join(str(step) for step in error.absolute_path) or "top level"
+        raise InputError(f"{path.name}, {place}: {error.message}; see schema.yml.") from error
+    return _paper(content, path.name)
+
+
+def _paper(content: dict[str, Any], file: str) -> Paper:
+    """`content` of a checked file as a `Paper`."""
+    experiments = {
+        name: Experiment(entry["task"], tuple(entry["published"]), tuple(entry["stand_in"]))
+        for name, entry in content["experiments"].items()
+    }
+    tables = {entry["id"]: _table(entry) for entry in content["tables"]}
+    for table in tables.values():
+        for experiment, _, method, values in table.rows:
+            _known(file, f"table {table.id}", "experiment", experiment, experiments)
+            _known(file, f"table {table.id}", "method", method, content["methods"])
+            if len(values) != len(table.columns):
+                raise InputError(
+                    f"{file}, table {table.id}: the row of {method} has {len(values)} values, "
+                    f"but the table has {len(table.columns)} columns."
+                )
+    claims = [_claim(entry, experiments, content["methods"], file) for entry in content["claims"]]
+    for table in tables.values():
+        claims += _cells(table, experiments, content["tolerance"], content["methods"])
+    ids = [claim.id for claim in claims]
+    for name in ids:
+        if ids.count(name) > 1:
+            raise InputError(f"{file}: two claims are called {name!r}, give each its own id.")
+    return Paper(
+        key=content["key"],
+        cite=content["cite"],
+        title=content["title"],
+        chapter=content["chapter"],
+        experiments=experiments,
+        methods=content["methods"],
+        tables=tables,
+        claims=tuple(claims),
+    )
+
+
+def _known(file: str, place: str, field: str, name: str, known: dict[str, Any]) -> None:
+    if name not in known:
+        raise InputError(f"{file}, {place}: there is no {field} {name!r}, only {', '.join(known)}.")
+
+
+def _table(entry: dict[str, Any]) -> Table:
+    return Table(
+        id=entry["id"],
+        caption=entry["caption"],
+        columns=tuple((metric, float(accel)) for metric, accel in entry["columns"]),
+        rows=tuple((row[0], row[1], row[2], tuple(row[3:])) for row in entry["rows"]),
+    )
+
+
+def _cells(
+    table: Table,
+    experiments: dict[str, Experiment],
+    tolerance: dict[str, float],
+    names: dict[str, str],
+) -> list[Claim]:
+    """A claim for each number of `table`."""
+    claims = []
+    for experiment, contrast, method, values in table.rows:
+        for (metric, accel), value in zip(table.columns, values, strict=True):
+            part = Part((method,), metric, accel, contrast, None, value, tolerance[metric])
+            claims.append(
+                Claim(
+                    id=f"{table.id}-{experiment}-{contrast}-{method}-{metric}-{accel:g}x",
+                    place=f"Table {table.id}, {contrast}, {names[method]}",
+                    statement=f"{names[method]} reaches {metric.upper()} {value} at {accel:g}x.",
+                    rule="within",
+                    experiment=experiments[experiment],
+                    parts=(part,),
+                    names=names,
+                    cell=True,
+                )
+            )
+    return claims
+
+
+def _claim(
+    entry: dict[str, Any],
+    experiments: dict[str, Experiment],
+    methods: dict[str, str],
+    file: str,
+) -> Claim:
+    """One entry of ``claims`` with its lists multiplied out into parts."""
+    place = f"claim {entry['id']}"
+    for field in ("experiment", "other_experiment"):
+        if field in entry:
+            _known(file, place, field, entry[field], experiments)
+    for field in ("method", "against", "order"):
+        for name in entry.get(field, []):
+            _known(file, place, "method", name, methods)
+    if "order" in entry:  # each neighbour against the next
+        pairs = [((better,), worse) for better, worse in itertools.pairwise(entry["order"])]
+    else:
+        pairs = [
+            (tuple(entry.get("method", ())), against) for against in entry.get("against", [None])
+        ]
+    lists = (entry.get(field, []) for field in ("contrast", "metric", "accel"))
+    parts = tuple(
+        Part(
+            methods=better,
+            metric=metric,
+            accel=float(accel),
+            contrast=contrast,
+            against=worse,
+            value=entry.get("value", {}).get(accel),
+            tolerance=entry.get("tolerance"),
+        )
+        for contrast, metric, accel in itertools.product(*lists)
+        for better, worse in pairs
+    )
+    if entry["rule"] == "within" and any(part.value is None for part in parts):
+        raise InputError(f"{file}, {place}: value must give a number for every accel.")
+    other = entry.get("other_experiment")
+    return Claim(
+        id=entry["id"],
+        place=entry["place"],
+        statement=entry["statement"].strip(),
+        rule=entry["rule"],
+        experiment=experiments[entry["experiment"]],
+        parts=parts,
+        names=methods,
+        other_experiment=experiments[other] if other else None,
+        p_below=entry.get("p_below"),
+        because=entry.get("because", ""),
+    )
