@@ -22,7 +22,7 @@ from typing import Any
 from recon.errors import InputError
 from recon.paths import project_root
 
-__all__ = ["MRI", "check", "convert", "declared", "number", "one_of", "text", "whole"]
+__all__ = ["MRI", "check", "convert", "declared", "flag", "number", "one_of", "text", "whole"]
 
 Rule = Callable[[str, Any], Any]
 
@@ -63,6 +63,17 @@ def whole(low: int, high: int) -> Rule:
         if isinstance(value, bool) or not isinstance(value, int):
             raise InputError(f"{name} is {value!r}, but must be a whole number.")
         return number(low, high)(name, value)
+
+    return rule
+
+
+def flag() -> Rule:
+    """The rule that a parameter is True or False."""
+
+    def rule(name: str, value: Any) -> Any:
+        if not isinstance(value, bool):
+            raise InputError(f"{name} is {value!r}, but must be True or False.")
+        return value
 
     return rule
 

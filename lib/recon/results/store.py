@@ -1,23 +1,22 @@
 """A run's numbers: tidy rows in one JSON file, written whole or not at all.
 
-A row is flat. Value rows carry the mean of a metric over `n` units with its bootstrap interval;
-difference rows carry the mean paired difference ``method - against`` with the p-value of a paired
-test. Everything that reads results (tables, claims, the scoreboard) reads these rows.
+Figures of a run lie beside its numbers, under the same name.
 """
 
 import hashlib
+import io
 import json
-import math
 import os
 import re
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
 from recon.errors import InputError
 from recon.paths import project_root, runs_dir
+from recon.results.rows import DIFFERENCE_FIELDS, ROW_FIELDS, check_row, row
 
 __all__ = [
     "Run",
@@ -30,25 +29,9 @@ __all__ = [
     "run_name",
     "run_path",
     "save",
+    "save_figure",
     "write_text",
 ]
-
-ROW_FIELDS: dict[str, tuple[type, ...]] = {
-    "data": (str,),
-    "task": (str,),
-    "contrast": (str,),
-    "accel": (int, float),
-    "effective_accel": (int, float),
-    "method": (str,),
-    "metric": (str,),
-    "region": (str,),
-    "value": (int, float),
-    "ci95": (list, tuple),
-    "n": (int,),
-    "unit": (str,),
-}
-DIFFERENCE_FIELDS: dict[str, tuple[type, ...]] = {"against": (str,), "p_value": (int, float)}
-FREE_FIELDS = (str, int, float, bool, type(None))
 
 
 @dataclass(frozen=True)
@@ -69,77 +52,6 @@ class Run:
     parameters: dict[str, Any]
     rows: list[dict[str, Any]]
     provenance: dict[str, Any]
-
-
-def row(
-    *,
-    data: str,
-    task: str,
-    contrast: str,
-    accel: float,
-    effective_accel: float,
-    method: str,
-    metric: str,
-    region: str,
-    value: float,
-    ci95: Sequence[float],
-    n: int,
-    unit: str = "volume",
-    **more: Any,
-) -> dict[str, Any]:
-    """One tidy row; `against` and `p_value` in `more` make it a difference row.
-
-    Numbers may be NumPy or torch scalars. Raises `InputError` for a field of the wrong type or a
-    value that is not finite.
-    """
-    fields = {
-        "data": data,
-        "task": task,
-        "contrast": contrast,
-        "accel": _number(accel),
-        "effective_accel": _number(effective_accel),
-        "method": method,
-        "metric": metric,
-        "region": region,
-        "value": _number(value),
-        "ci95": [_number(bound) for bound in ci95],
-        "n": int(n),
-        "unit": unit,
-        **{name: _number(extra) for name, extra in more.items()},
-    }
-    check_row(fields, "a row")
-    return fields
-
-
-def _number(value: Any) -> Any:
-    """A Python number from a NumPy or torch scalar; anything else as it is."""
-    return value.item() if hasattr(value, "item") else value
-
-
-def check_row(fields: Mapping[str, Any], where: str) -> None:
-    """Raise `InputError` unless `fields` is a well-formed row; `where` names its place."""
-    expected = dict(ROW_FIELDS)
-    if "against" in fields or "p_value" in fields:
-        expected |= DIFFERENCE_FIELDS
-    for name, kinds in expected.items():
-        if name not in fields:
-            raise InputError(f"{where} has no field {name!r}: every row of its kind needs one.")
-        if not isinstance(fields[name], kinds) or isinstance(fields[name], bool):
-            raise InputError(
-                f"{where}: {name} is {fields[name]!r}, but must be of type {kinds[0].__name__}."
-            )
-    for name, value in fields.items():
-        if name not in expected and not isinstance(value, FREE_FIELDS):
-            raise InputError(f"{where}: {name} is {value!r}, but a row holds plain values only.")
-        if isinstance(value, float) and not math.isfinite(value):
-            raise InputError(f"{where}: {name} is {value}, but results must be finite numbers.")
-    bounds = fields["ci95"]
-    if len(bounds) != 2 or not all(
-        isinstance(bound, int | float) and math.isfinite(bound) for bound in bounds
-    ):
-        raise InputError(f"{where}: ci95 is {bounds!r}, but must be two finite numbers.")
-    if bounds[0] > bounds[1]:
-        raise InputError(f"{where}: ci95 is {bounds!r}, but its lower bound must come first.")
 
 
 def check_run(run: Run, where: str) -> None:
@@ -193,13 +105,18 @@ def run_path(chapter: str, parameters: Mapping[str, Any], suffix: str = ".json")
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` to `path` whole or not at all: a temporary file beside it, then a rename."""
+    """Write `text` to `path` whole or not at all."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write `content` to `path` whole or not at all: a temporary file beside it, then a rename."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     temporary = Path(name)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         temporary.chmod(0o644)  # mkstemp makes it private
@@ -239,6 +156,15 @@ def save(run: Run, path: Path | None = None) -> Path:
     except (TypeError, ValueError) as error:
         raise InputError(f"{path.name} cannot be stored as JSON: {error}.") from error
     write_text(path, text + "\n")
+    return path
+
+
+def save_figure(run: Run, label: str, figure: Any) -> Path:
+    """Write a Matplotlib figure of `run` as ``NAME_label.png`` beside its numbers."""
+    path = run_path(run.chapter, run.parameters, f"_{label}.png")
+    image = io.BytesIO()
+    figure.savefig(image, format="png", bbox_inches="tight", metadata={"Software": None})
+    write_bytes(path, image.getvalue())
     return path
 
 

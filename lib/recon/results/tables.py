@@ -1,0 +1,290 @@
+"""Tables of the book: measured values beside published ones, verdicts, reference runs.
+
+Plain HTML with a caption and header cells that name their rows and columns, so that it can be
+read aloud; a table that is wider than a phone scrolls inside its own frame. Published numbers come
+from ``book/claims``, measured ones from rows: none is typed here or in a chapter.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from typing import Any
+
+from recon.results.claims import Paper, Table
+from recon.results.store import Run, run_name
+from recon.results.verdicts import METRICS, NOT_TESTABLE, Verdict, count, judge_all
+
+__all__ = [
+    "Html",
+    "beside_paper",
+    "differences",
+    "html_table",
+    "references",
+    "scoreboard",
+    "verdicts",
+]
+
+DIGITS = {"psnr": 1, "ssim": 3, "nmse": 4}
+NAMES = {
+    "zero_filled": "Zero-filled",
+    "cs": "CS",
+    "unet": "U-Net",
+    "pcrnn_xs": "PC-RNN-XS",
+    "pcrnn_s": "PC-RNN-S",
+    "pcrnn_b": "PC-RNN-B",
+    "convrnn1": "ConvRNN1-4x",
+    "convrnn2": "ConvRNN2-2x",
+    "convrnn3": "ConvRNN3-1x",
+}
+STAGES = ("convrnn1", "convrnn2", "convrnn3")
+
+
+class Html(str):
+    """A piece of HTML that a notebook displays as such."""
+
+    def _repr_html_(self) -> str:
+        return str(self)
+
+    def __repr__(self) -> str:
+        return "a table"  # the text that stands for it where there is no HTML
+
+
+def html_table(
+    caption: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], headers: int = 1
+) -> Html:
+    """An accessible HTML table.
+
+    Parameters
+    ----------
+    caption : says what the table shows
+    columns : heads of the columns
+    rows : cells; `Html` stays as it is, anything else is escaped
+    headers : how many cells at the start of a row are its head
+    """
+    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in columns)
+    body = []
+    for cells in rows:
+        parts = []
+        for index, cell in enumerate(cells):
+            content = cell if isinstance(cell, Html) else escape(str(cell))
+            parts.append(
+                f'<th scope="row">{content}</th>' if index < headers else f"<td>{content}</td>"
+            )
+        body.append(f"<tr>{''.join(parts)}</tr>")
+    return Html(
+        f'<div class="recon-table" role="region" tabindex="0" aria-label="{escape(caption)}">'
+        f"<table><caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead>"
+        f"<tbody>{''.join(body)}</tbody></table></div>"
+    )
+
+
+def shown(row: Mapping[str, Any], sign: str = "") -> Html:
+    """A value with its 95 % interval, digits as the paper prints them; `sign` may be ``+``."""
+    digits = DIGITS.get(row["metric"], 3)
+    lo, hi = row["ci95"]
+    return Html(
+        f'<span class="recon-value">{row["value"]:{sign}.{digits}f}</span> '
+        f'<span class="recon-interval">[{lo:{sign}.{digits}f}, {hi:{sign}.{digits}f}]</span>'
+    )
+
+
+def _name(method: str, paper: Paper | None = None) -> str:
+    names = NAMES if paper is None else {**NAMES, **paper.methods}
+    return names.get(method, method)
+
+
+def _metric(metric: str) -> str:
+    return METRICS.get(metric, metric.capitalize())
+
+
+def _scored(rows: Iterable[Mapping[str, Any]], accel: float) -> list[Mapping[str, Any]]:
+    """Value rows at `accel`, of the body where a metric has both regions."""
+    rows = [row for row in rows if row["accel"] == accel and "against" not in row]
+    body = {(row["method"], row["metric"]) for row in rows if row["region"] == "body"}
+    return [
+        row for row in rows if row["region"] == "body" or (row["method"], row["metric"]) not in body
+    ]
+
+
+def beside_paper(rows: Sequence[Mapping[str, Any]], paper: Paper, table: str, accel: float) -> Html:
+    """Measured values with their intervals beside the values of a published table.
+
+    Parameters
+    ----------
+    rows : rows of one run
+    paper : from `recon.results.claims.load`
+    table : the paper's number of it, ``"I"``, ``"II"`` or ``"VI"``
+    accel : nominal acceleration; one that the paper lacks leaves its columns empty
+    """
+    published = paper.tables[table]
+    stages = any(row[2] in STAGES for row in published.rows)
+    measured = {}
+    for row in _scored(rows, accel):
+        if stages or row["method"] not in STAGES:
+            measured.setdefault((row["contrast"], row["method"]), {})[row["metric"]] = row
+    metrics = list(dict.fromkeys(metric for metric, _ in published.columns))
+    columns = ["Contrast", "Method"]
+    for metric in metrics:
+        columns += [f"{_metric(metric)}, paper", f"{_metric(metric)}, here [95 %]"]
+    # Where a table covers several experiments, the one whose data the rows come from is shown.
+    body = []
+    for contrast, method, values in _lines(published, paper, rows, measured, accel):
+        cells: list[Any] = [contrast if contrast != "all" else "All", _name(method, paper)]
+        ours = measured.get((contrast, method), {})
+        for metric in metrics:
+            cells.append(_published(values.get(metric), metric))
+            cells.append(shown(ours[metric]) if metric in ours else "–")
+        body.append(cells)
+    origin = ", ".join(sorted({f"{row['data']}, n = {row['n']}" for row in _scored(rows, accel)}))
+    caption = (
+        f"Table {table} of the paper ({published.caption.lower()}) at {accel:g}x, beside this run "
+        f"on {origin} volumes. Absolute values can be compared on the same data only."
+    )
+    return html_table(caption, columns, body, headers=2)
+
+
+def _published(value: float | None, metric: str) -> str:
+    return "–" if value is None else f"{value:.{DIGITS[metric]}f}"
+
+
+def _lines(
+    published: Table,
+    paper: Paper,
+    rows: Sequence[Mapping[str, Any]],
+    measured: Mapping[tuple[str, str], Any],
+    accel: float,
+) -> list[tuple[str, str, dict[str, float]]]:
+    """Contrast, method and published values of each line, the run's own methods first."""
+    data = {row["data"] for row in rows}
+    fitting = {
+        name
+        for name, experiment in paper.experiments.items()
+        if data & set(experiment.published + experiment.stand_in)
+    }
+    values: dict[tuple[str, str], dict[str, float]] = {}
+    for experiment, contrast, method, numbers in published.rows:
+        if experiment in fitting or not fitting:
+            at = zip(published.columns, numbers, strict=True)
+            line = {metric: number for (metric, column), number in at if column == accel}
+            values.setdefault((contrast, method), line)
+    contrasts = list(dict.fromkeys(contrast for contrast, _ in [*values, *measured]))
+    lines = []
+    for contrast in contrasts:
+        ours = [method for kind, method in measured if kind == contrast]
+        theirs = [method for kind, method in values if kind == contrast]
+        known = [method for method in [*NAMES, *paper.methods] if method in {*ours, *theirs}]
+        for method in dict.fromkeys([*known, *ours]):
+            lines.append((contrast, method, values.get((contrast, method), {})))
+    return lines
+
+
+def differences(rows: Iterable[Mapping[str, Any]]) -> Html:
+    """Paired differences with intervals and p-values, one line each."""
+    rows = [row for row in rows if "against" in row]
+    body = {
+        (row["method"], row["against"], row["metric"]) for row in rows if row["region"] == "body"
+    }
+    lines = [
+        [
+            f"{_name(row['method'])} – {_name(row['against'])}",
+            _metric(row["metric"]),
+            "All" if row["contrast"] == "all" else row["contrast"],
+            f"{row['accel']:g}x",
+            shown(row, "+"),
+            _p(row["p_value"]),
+            row["n"],
+        ]
+        for row in rows
+        if row["region"] == "body" or (row["method"], row["against"], row["metric"]) not in body
+    ]
+    return html_table(
+        "Paired differences over volumes: mean, 95 % bootstrap interval, Wilcoxon signed-rank test",
+        ["Difference", "Metric", "Contrast", "Acceleration", "Mean [95 %]", "p", "n"],
+        lines,
+    )
+
+
+def _p(value: float) -> str:
+    if value >= 0.001:
+        return f"{value:.3f}"
+    mantissa, exponent = f"{value:.0e}".split("e")
+    return f"{mantissa}e{int(exponent)}"
+
+
+def verdicts(paper: Paper, rows: Any) -> Html:
+    """The claims about numbers that `rows` (a frame) can test, with their verdicts."""
+    judged = [verdict for verdict in judge_all(paper, rows) if not verdict.claim.cell]
+    tested = [verdict for verdict in judged if verdict.verdict != NOT_TESTABLE]
+    return _verdict_table(
+        f"What these rows say of {len(tested)} of the paper's {len(judged)} claims", tested
+    )
+
+
+def _verdict_table(caption: str, judged: Iterable[Verdict]) -> Html:
+    lines = [
+        [
+            Html(
+                f'{escape(one.claim.statement)} <span class="recon-place">'
+                f"{escape(one.claim.place)}</span>"
+            ),
+            badge(one.verdict),
+            one.reason,
+            ", ".join(one.data) or "–",
+        ]
+        for one in judged
+    ]
+    return html_table(caption, ["Claim", "Verdict", "Why", "Tested on"], lines)
+
+
+def badge(verdict: str) -> Html:
+    """A verdict as a word with a colour; the word alone says all."""
+    kind = verdict.split(" on ")[0].replace(" ", "-")
+    return Html(f'<span class="recon-verdict recon-{kind}">{escape(verdict)}</span>')
+
+
+def scoreboard(paper: Paper, rows: Any) -> Html:
+    """Every claim of a paper with its verdict; the numbers of tables are counted by table."""
+    judged = judge_all(paper, rows)
+    spoken = [verdict for verdict in judged if not verdict.claim.cell]
+    parts = [_verdict_table(f"{paper.title}: {len(spoken)} claims", spoken)]
+    lines = []
+    for table in paper.tables.values():
+        cells = [v for v in judged if v.claim.cell and v.claim.id.startswith(f"{table.id}-")]
+        lines.append([f"Table {table.id}", len(cells), *count(cells).values()])
+    columns = ["Table", "Values", *(word.capitalize() for word in count([]))]
+    caption = "Single values of the tables: a measured interval meets the published value or not"
+    parts.append(html_table(caption, columns, lines))
+    return Html("".join(parts))
+
+
+def references(runs: Iterable[Run]) -> Html:
+    """Committed runs: on what data, from which commit, and the command that repeats each."""
+    lines = []
+    for run in runs:
+        made = run.provenance
+        commit = (made.get("git_commit") or "unknown")[:10]
+        dirty = " with changes" if made.get("git_dirty") else ""
+        lines.append(
+            [
+                run_name(run.chapter, run.parameters),
+                ", ".join(sorted({row["data"] for row in run.rows})),
+                f"{made.get('seconds', 0) / 60:.0f} min",
+                made.get("device", "–"),
+                f"{commit}{dirty}",
+                Html(f"<code>{escape(command(run))}</code>"),
+            ]
+        )
+    columns = ["Run", "Evaluated on", "Took", "Device", "Commit", "Repeat it with"]
+    return html_table("Reference runs, committed with the book", columns, lines)
+
+
+def command(run: Run) -> str:
+    """The command line that repeats a run."""
+    from recon.results.store import defaults
+
+    usual = defaults(run.chapter)
+    words = [
+        f"--param {name} {value}"
+        for name, value in sorted(run.parameters.items())
+        if usual.get(name) != value
+    ]
+    return " ".join([f"python -m recon run {run.chapter}", *words])
