@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from laws import assert_adjoint, assert_gradient_is_adjoint, assert_unitary, random_complex
 from recon.physics import coils, encoding, fourier, sampling
 
@@ -229,3 +230,12 @@ def test_bart_agrees_on_the_transform_and_the_combination(tmp_path):
     torch.testing.assert_close(fourier.fft2c(x), theirs, rtol=1e-4, atol=1e-5)
     combined = torch.from_numpy(bart("rss", "8")).real
     torch.testing.assert_close(coils.rss(x), combined, rtol=1e-5, atol=1e-5)
+
+
+def test_removing_oversampling_crops_the_image_and_commutes_with_sampling():
+    kspace = random_complex(2, 64, 30)
+    cut = fourier.crop_readout(kspace, 32)
+    expected = fourier.centre_crop(fourier.ifft2c(kspace), (32, 30))
+    torch.testing.assert_close(fourier.ifft2c(cut), expected, rtol=1e-4, atol=1e-5)
+    mask = torch.rand(30, generator=torch.Generator().manual_seed(0)) > 0.5
+    assert torch.equal(fourier.crop_readout(kspace * mask, 32), cut * mask)

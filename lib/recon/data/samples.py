@@ -12,14 +12,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from recon.data.fastmri import Volume, read_volume, volume_shape
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
+from recon.data.fastmri import Volume, read_volume, volume_shape
 from recon.errors import InputError
 from recon.physics import coils as coil
 from recon.physics import sampling
-from recon.physics.fourier import centre_crop, fft2c, ifft2, ifft2c, to_corner
+from recon.physics.fourier import centre_crop, crop_readout, ifft2, ifft2c, to_corner
 
 TENSORS = ("kspace", "mask", "target", "scale")
 
@@ -74,16 +74,6 @@ def seed_of(*parts: object) -> int:
     """A 32-bit seed from any printable parts, the same on every machine."""
     digest = hashlib.sha256("/".join(map(str, parts)).encode()).digest()
     return int.from_bytes(digest[:4], "big")
-
-
-def remove_oversampling(kspace: Tensor, height: int) -> Tensor:
-    """Cut the readout (height) of centred k-space ``(..., H, W)`` to ``height`` in image space.
-
-    Exact: the readout is fully sampled, so this commutes with leaving out columns.
-    """
-    if kspace.shape[-2] <= height:
-        return kspace
-    return fft2c(centre_crop(ifft2c(kspace), (height, kspace.shape[-1])))
 
 
 def draw_mask(volume: Volume, plan: Sampling, seed: int) -> Tensor:
@@ -144,7 +134,7 @@ def measure(volume: Volume, index: int, mask: Tensor, virtual_coils: int = 0) ->
     -------
     Measurement
     """
-    kspace = remove_oversampling(torch.from_numpy(volume.kspace[index]), volume.crop[0])
+    kspace = crop_readout(torch.from_numpy(volume.kspace[index]), volume.crop[0])
     crop = (min(volume.crop[0], kspace.shape[-2]), min(volume.crop[1], kspace.shape[-1]))
     measured = kspace * mask
     if volume.mask is None:
@@ -191,12 +181,29 @@ class Slices(Dataset):
         self.items: list[tuple[Path, int]] = []
         self.shapes: list[tuple[int, ...]] = []
         for path in paths:
-            slices, coils, *_ = shape = volume_shape(path)
+            slices, coils, height, width = volume_shape(path)
+            crop = read_volume(path, slice(0, 1)).crop
             self.items += [(path, i) for i in range(slices)]
-            self.shapes += [(virtual_coils or coils, *shape[2:])] * slices
+            self.shapes += [(virtual_coils or coils, min(height, crop[0]), width, *crop)] * slices
 
     def __len__(self) -> int:
         return len(self.items)
+
+    def channels(self) -> int:
+        """Coils of every measurement.
+
+        Raises
+        ------
+        InputError
+            When the files have different numbers of coils and none was asked for.
+        """
+        counts = sorted({shape[0] for shape in self.shapes})
+        if len(counts) != 1:
+            raise InputError(
+                f"the volumes have {', '.join(map(str, counts))} coils, and a network takes one "
+                "number; pass coils (4, say) to compress them all to that many"
+            )
+        return counts[0]
 
     def __getitem__(self, key: int | tuple[int, int]) -> Measurement:
         index, epoch = key if isinstance(key, tuple) else (key, None)
@@ -249,9 +256,6 @@ class Batches(Sampler[list[tuple[int, int]]]):
 def collate(samples: Sequence[Measurement]) -> Measurement:
     """Stack measurements of one shape into a batch."""
     return Measurement(
-        **{
-            key: torch.stack([getattr(sample, key) for sample in samples])
-            for key in TENSORS
-        },
+        **{key: torch.stack([getattr(sample, key) for sample in samples]) for key in TENSORS},
         name=[sample.name for sample in samples],
     )

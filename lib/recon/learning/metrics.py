@@ -24,24 +24,40 @@ from recon.data.samples import (
     collate,
     draw_mask,
     measure,
-    remove_oversampling,
     seed_of,
 )
 from recon.learning.losses import combine
 from recon.physics.coils import compress, compression_matrix, espirit_maps, rss
-from recon.physics.fourier import centre_crop, to_corner
+from recon.physics.fourier import centre_crop, crop_readout, to_corner
 from recon.physics.sampling import effective_acceleration
 
-METRICS = ("psnr", "ssim", "nmse")
+METRICS = ("psnr", "ssim", "nmse", "sharpness")
+
+# fastMRI's names of acquisitions, as tables print them.
+CONTRASTS = {
+    "CORPD_FBK": "PD",
+    "CORPDFS_FBK": "PDFS",
+    "AXT1": "T1",
+    "AXT1PRE": "T1",
+    "AXT1POST": "T1POST",
+    "AXT2": "T2",
+    "AXFLAIR": "FLAIR",
+}
 
 
 def score(image: np.ndarray, target: np.ndarray) -> dict[str, float]:
-    """PSNR (dB), SSIM and NMSE of one volume ``(slices, height, width)``."""
+    """PSNR (dB), SSIM, NMSE and relative sharpness of one volume ``(slices, height, width)``.
+
+    Sharpness is the mean gradient magnitude over the target's: below 1 is blurred, above 1 holds
+    detail (or noise, or artefact) that the target has not.
+    """
     maximum = float(target.max()) or 1.0
+    detail = [np.hypot(*np.gradient(volume, axis=(1, 2))).mean() for volume in (image, target)]
     return {
         "psnr": float(evaluate.psnr(target, image, maximum)),
-        "ssim": float(evaluate.ssim(target, image, maximum)),
+        "ssim": float(np.squeeze(evaluate.ssim(target, image, maximum))),
         "nmse": float(evaluate.nmse(target, image)),
+        "sharpness": float(detail[0] / (detail[1] or 1.0)),
     }
 
 
@@ -65,7 +81,7 @@ def body_mask(volume: Volume, index: int, size: tuple[int, int]) -> np.ndarray:
     np.ndarray
         ``size`` bool.
     """
-    kspace = remove_oversampling(torch.from_numpy(volume.kspace[index]), volume.crop[0])
+    kspace = crop_readout(torch.from_numpy(volume.kspace[index]), volume.crop[0])
     coils, height, width = kspace.shape
     if coils == 1:
         return np.ones(size, dtype=bool)
@@ -145,7 +161,7 @@ def evaluate_methods(
                     rows.append(
                         {
                             "volume": path.stem,
-                            "contrast": volume.contrast,
+                            "contrast": CONTRASTS.get(volume.contrast, volume.contrast),
                             "effective_accel": effective,
                             "method": method,
                             "metric": metric,

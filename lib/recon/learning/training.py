@@ -1,12 +1,14 @@
 """One training loop for every network of the book."""
 
+import hashlib
+import inspect
 import json
 import math
 import os
 import shutil
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -19,6 +21,8 @@ from tqdm import tqdm
 from recon.data.samples import Batches, Measurement, Slices, collate, seed_of
 from recon.errors import InputError
 from recon.learning.optimisers import LookaheadAdam
+from recon.paths import cache_dir
+from recon.results.staleness import code_sha256
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,33 @@ def pick_precision(device: torch.device) -> str:
     if device.type == "cuda":
         return "bf16-mixed" if torch.cuda.is_bf16_supported() else "32-true"
     return "bf16-mixed" if torch.cpu._is_amx_tile_supported() else "32-true"
+
+
+def training_folder(
+    network: nn.Module,
+    settings: Mapping[str, object],
+    schedule: Schedule,
+    files: Sequence[Path],
+) -> Path:
+    """Where the checkpoints of one training lie, in the cache.
+
+    The folder's name is a hash of everything that shapes the result: the parameters that bear on
+    training, the schedule, the files (names and sizes) and this library's code. So a second run
+    goes on from an interrupted one, and a changed line of code never meets old weights.
+    """
+    evaluation_only = {"test_data", "test_root", "data_root", "compressed_sensing", "device"}
+    relevant = {k: v for k, v in sorted(settings.items()) if k not in evaluation_only}
+    name = type(network).__name__.lower()
+    parts = [
+        str(network),
+        relevant,
+        asdict(schedule),
+        pick_precision(pick_device(str(settings["device"]))),
+    ]
+    parts += [(path.name, path.stat().st_size) for path in files]
+    parts.append(code_sha256(Path(__file__), Path(inspect.getfile(type(network)))))
+    digest = hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+    return cache_dir() / "training" / f"{name}-{digest}"
 
 
 def save_checkpoint(folder: Path, network: nn.Module, optimiser, history: list[dict]) -> None:

@@ -79,3 +79,17 @@ def centre_crop(image: Tensor, size: tuple[int, int]) -> Tensor:
         raise ValueError(f"cannot crop {size[0]} x {size[1]} from an image of {height} x {width}")
     top, left = (height - size[0]) // 2, (width - size[1]) // 2
     return image[..., top : top + size[0], left : left + size[1]]
+
+
+def crop_readout(kspace: Tensor, height: int) -> Tensor:
+    """Remove readout oversampling: cut centred k-space ``(..., H, W)`` to ``height`` in the image.
+
+    The readout is fully sampled, and only it is transformed, so columns never mix and this
+    commutes exactly with leaving columns out. K-space that is not larger comes back as it is.
+    """
+    if kspace.shape[-2] <= height:
+        return kspace
+    shifted = torch.fft.ifftshift(kspace, dim=-2)
+    lines = torch.fft.fftshift(torch.fft.ifft(shifted, dim=-2, norm="ortho"), dim=-2)
+    cut = torch.fft.ifftshift(centre_crop(lines, (height, kspace.shape[-1])), dim=-2)
+    return torch.fft.fftshift(torch.fft.fft(cut, dim=-2, norm="ortho"), dim=-2)

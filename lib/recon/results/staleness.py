@@ -143,6 +143,13 @@ def library_files(chapter: Path, lib: Path) -> list[Path]:
     return sorted(found)
 
 
+def code_sha256(*files: Path, root: Path | None = None) -> str:
+    """One hash of the code of `files` and of every library file that they import."""
+    root = project_root() if root is None else root
+    every = set(files).union(*(library_files(file, root / "lib") for file in files))
+    return _sha256(_bare(_tree(file)) for file in sorted(every))
+
+
 def _texts(tree: ast.Module) -> set[str]:
     """All text constants and attribute names in `tree`."""
     found = set()

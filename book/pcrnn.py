@@ -1,0 +1,464 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # PC-RNN: from coarse to fine, turn by turn
+#
+# A magnetic resonance scanner measures an image's Fourier transform, called *k-space*, line by
+# line. Leave out three lines of four and the scan is four times shorter, but the image folds over
+# itself. This chapter trains the *pyramid convolutional recurrent network* (PC-RNN) of
+# {cite:t}`chen2022` to undo that, beside the U-Net that fastMRI published as its baseline
+# {cite:p}`zbontar2018`, and holds the result against the paper's tables I, II and VI.
+#
+# ```{admonition} The data on this page are simulated
+# :class: warning
+# fastMRI's files may not be passed on, so the page you read was made from simulated knees, written
+# in fastMRI's own file format. The same notebook runs on the real set by changing two parameters:
+# see {ref}`own-data`. Absolute scores here cannot be compared with the paper's; orders and
+# differences can.
+# ```
+
+# %% [markdown]
+# ## Parameters
+#
+# Everything that can be varied stands in the first cell; `papermill book/pcrnn.ipynb out.ipynb -p
+# accel 6` runs the chapter at another acceleration.
+
+# %% tags=["parameters"]
+profile = "quick"  # quick (3 minutes, CPU), standard (45 minutes, CPU), paper (GPU, published sizes)
+data = "simulated_knee"  # data set to train on: a name in data_manifests/
+data_root = ""  # folder of the data set, where it is not simulated
+test_data = ""  # data set to evaluate on; empty: the validation part of `data`
+test_root = ""  # folder of the test data
+task = "multicoil"  # multicoil or singlecoil
+accel = 4  # nominal acceleration, 2 to 12
+center_fraction = 0.0  # fully sampled share of the columns; 0: the usual one at this acceleration
+mask_type = "random"  # random, equispaced or equispaced_fraction
+coils = 4  # virtual coils after compression; 0: keep the coils as they are
+network = "profile"  # pcrnn_xs, pcrnn_s or pcrnn_b; profile: what the profile can afford
+compressed_sensing = False  # also run compressed sensing (seconds a slice)
+seed = 0  # of every random stream
+device = "auto"  # auto, cpu, cuda
+
+# %%
+from recon.results import parameters
+
+rules = {
+    **parameters.MRI,
+    "network": parameters.one_of("profile", "pcrnn_xs", "pcrnn_s", "pcrnn_b"),
+    "compressed_sensing": parameters.flag(),
+}
+settings = parameters.check(globals(), rules)
+
+# %% [markdown]
+# A profile says how large the networks are and how long they learn. The paper's own is the last:
+# 60 epochs in batches of 8, a rate of $10^{-5}$ for one epoch of warm-up, then $10^{-4}$, halved
+# every 10 epochs. The two others fit a laptop: fewer, larger steps with the same shape.
+
+# %%
+import time
+from functools import partial
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import torch
+from IPython.display import Markdown
+
+from recon.learning.training import Schedule, fit, pick_device, training_folder
+
+started = time.perf_counter()
+SHORT = {"rate": 1e-3, "warmup_rate": 1e-4, "batch_size": 2}
+PROFILES = {
+    "quick": ("pcrnn_xs", 16, Schedule(epochs=3.5, warmup_epochs=0.1, halve_every=1.5, **SHORT)),
+    "standard": ("pcrnn_s", 16, Schedule(epochs=2, warmup_epochs=0.05, halve_every=0.7, **SHORT)),
+    "paper": ("pcrnn_s", 12, Schedule()),
+}
+network_name, unet_chans, schedule = PROFILES[profile]
+network_name = network_name if network == "profile" else network
+schedule
+
+# %% [markdown]
+# ## The inverse problem
+#
+# Let $x$ be the image, a complex value in each pixel, and $y$ what the scanner measured of it:
+#
+# $$ y = A x + \varepsilon, \qquad A = D F S, $$ (eq-forward)
+#
+# where $S$ multiplies the image by the sensitivity of each receiver coil, $F$ is the Fourier
+# transform, $D$ keeps the columns that were measured, and $\varepsilon$ is noise (equation 1 of the
+# paper). With fewer measurements than unknowns there are many $x$ for one $y$. Classical methods
+# choose by a penalty $R$ (equation 2),
+#
+# $$ \hat x = \arg\min_x \tfrac12 \|y - A x\|_2^2 + \lambda R(x), $$ (eq-inverse)
+#
+# and a gradient step on it moves along $A^H(Ax - y) + \nabla R(x)$ (equation 3). PC-RNN keeps the
+# loop and learns the step.
+#
+# First the files. Each holds one scan: its fully sampled k-space of all coils, which lets us leave
+# columns out ourselves and know the answer.
+
+# %%
+from recon.data.fastmri import read_volume
+from recon.data.samples import Sampling, Slices, draw_mask, measure, seed_of
+from recon.data.splits import open_split
+from recon.physics.sampling import effective_acceleration, standard_center_fraction
+
+train_files = open_split(data, task, "train", profile, data_root)
+test_files = open_split(test_data or data, task, "val", profile, test_root or data_root)
+plan = Sampling(accel, center_fraction or standard_center_fraction(accel), mask_type)
+virtual = 1 if task == "singlecoil" else coils
+training = Slices(train_files, plan, virtual, seed)
+channels = training.channels()
+Markdown(f"{len(train_files)} volumes ({len(training)} slices) to train, {len(test_files)} to test.")
+
+# %% mystnb={"figure": {"name": "fig-data", "caption": "One slice of each of the first test volumes, fully sampled, root sum of squares over the coils. Simulated unless you passed a folder of real files."}, "image": {"alt": "A row of magnitude images in greys, one slice of each of the first four test volumes, fully sampled."}}
+from recon.results import figures
+
+volumes = [read_volume(path) for path in test_files[:: max(1, len(test_files) // 4)][:4]]
+shown = {}
+for number, volume in enumerate(volumes):
+    full = torch.ones(volume.kspace.shape[-1], dtype=torch.bool)
+    slice_of = measure(volume, len(volume.kspace) // 2, full)
+    shown[f"{number + 1}: {volume.contrast}, {volume.kspace.shape[1]} coils"] = slice_of.target
+figures.gallery(shown, shared=False);
+
+# %% [markdown]
+# ## Leaving out columns
+#
+# Along a line of k-space the scanner samples fast; from line to line it must wait. So whole lines
+# are left out (columns here), except for a fully sampled centre that holds the low frequencies. The
+# *nominal* acceleration is what was asked for; the *effective* one is the columns there were over
+# the columns measured, and for random masks it varies from scan to scan. fastMRI names a centre of
+# 8 % of the columns at 4x and 4 % at 8x; between and beyond those two this book interpolates.
+
+# %% mystnb={"figure": {"name": "fig-mask", "caption": "Left: the measured columns (white) of the first test volume. Middle: its measured k-space, log scale, first virtual coil. Right: the zero-filled image, in which the missing columns are taken for zero: edges repeat along the direction of the missing columns."}, "image": {"alt": "Three panels: vertical white stripes, dense in the middle; the k-space that they leave, bright in the centre; and the zero-filled image with ghosted edges from left to right."}}
+volume = volumes[0]
+mask = draw_mask(volume, plan, seed_of(seed, volume.name))
+measurement = measure(volume, len(volume.kspace) // 2, mask, virtual)
+centred = torch.fft.fftshift(measurement.kspace[0], dim=(-2, -1)).abs()
+figure, axes = plt.subplots(1, 3, figsize=(8.6, 3.1), layout="constrained")
+stripes = np.broadcast_to(mask, centred.shape)
+figures.show(axes[0], stripes, 1, f"{int(mask.sum())} of {len(mask)} columns")
+log = torch.log10(centred + 1e-3 * centred.max())
+figures.show(axes[1], log - log.min(), float((log - log.min()).max()), "measured k-space (log)")
+zero_filled = measurement.image.abs().square().sum(0).sqrt()
+figures.show(axes[2], zero_filled, float(zero_filled.quantile(0.998)), "zero-filled");
+
+# %%
+rates = [
+    effective_acceleration(draw_mask(v, plan, seed_of(seed, v.name)), v.kspace.shape[-1])
+    for v in map(partial(read_volume, slices=slice(0, 1)), test_files)
+]
+Markdown(
+    f"Nominal acceleration {accel:g}, centre {plan.center_fraction:.1%}; effective acceleration of "
+    f"the {len(rates)} test volumes: mean {np.mean(rates):.2f}, {min(rates):.2f} to {max(rates):.2f}."
+)
+
+# %% [markdown]
+# ## Data consistency
+#
+# Whatever a network draws, some of it is known: the samples that were measured. A *data-consistency*
+# step puts them back (equation 11),
+#
+# $$ \sigma(\hat x, y, D) = F^{-1}\left[D y + (1 - D) F \hat x\right]. $$ (eq-dc)
+#
+# The network cannot then contradict the scanner, only fill in what the scanner left out. In code it
+# is one line, because the measurement was moved once, at loading, into a layout in which the plain
+# transform needs no shifts. The cells below print the source of the very functions that run.
+
+# %%
+from recon.physics.encoding import data_consistency
+from recon.results.source import source
+
+source(data_consistency)
+
+# %% [markdown]
+# A check: disturb an image at random, apply the step, and compare its k-space with the measured one.
+# Nothing is left of the disturbance where the mask is true.
+
+# %% tags=["nbval-check-output"]
+noise = torch.randn_like(measurement.image)
+repaired = data_consistency(measurement.image + noise, measurement.kspace, measurement.mask)
+difference = (torch.fft.fft2(repaired, norm="ortho") - measurement.kspace).abs()
+kept = measurement.mask.expand_as(difference)
+print("largest change of a measured sample below 1e-4:", bool(difference[kept].max() < 1e-4))
+print("samples that were not measured did change:", bool(difference[~kept].max() > 0.1))
+
+# %% [markdown]
+# ## The network
+#
+# Three modules $G_1, G_2, G_3$ work at a quarter, half and all of the resolution, each starting from
+# the one before (equations 7 to 9), and a small CNN joins their outputs (equation 10). A module is a
+# *convolutional RNN*: it turns $K = 5$ times, and in turn $k$ its hidden state $h$ remembers what
+# earlier turns found (equation 12),
+#
+# $$ h^{(k+1)} = g^\text{res}(h^{(k)}) + g^\text{enc}(\hat x^{(k)}), \qquad
+# \hat x^{(k+1)} = \sigma\left(g^\text{dec}(h^{(k+1)})\right), \qquad h^{(0)} = 0, $$ (eq-rnn)
+#
+# with an encoder $g^\text{enc}$ (two convolutions, whose strides set the scale), two residual
+# convolutions $g^\text{res}$, a decoder $g^\text{dec}$ (two transposed convolutions) and data
+# consistency $\sigma$.
+
+# %%
+from recon.networks.pcrnn import PCRNN, ConvRNN
+
+source(ConvRNN.step, ConvRNN.forward)
+
+# %%
+source(PCRNN.stages)
+
+# %% [markdown]
+# Coils enter as channels: PC-RNN uses no sensitivity maps. Arrays with many coils are first
+# compressed to a few *virtual* coils, the leading singular vectors of the fully sampled centre of
+# k-space (section III-E of the paper), so one network serves every array.
+#
+# The paper gives 1.6 M parameters for its small network (S) and 23 M for its big one (B). Widths of
+# (128, 64, 32) and (512, 256, 128) feature maps come close; XS is ours, for the quick profile.
+
+# %% tags=["nbval-check-output"]
+from recon.networks.channels import parameter_count
+from recon.networks.pcrnn import pcrnn_b, pcrnn_s, pcrnn_xs
+from recon.networks.unet import UNet
+
+for name, build in {"XS": pcrnn_xs, "S": pcrnn_s, "B": pcrnn_b}.items():
+    counts = {n: parameter_count(build(n)) for n in (1, 4, 15)}
+    print(f"PC-RNN-{name:2}", {f"{n} coils": f"{count:,}" for n, count in counts.items()})
+print("the replication's table", f"{parameter_count(PCRNN(1, (384, 192, 96))):,}")
+
+# %% [markdown]
+# ## Training
+#
+# The loss (equation 14) compares coil-combined images, so the network may weigh the coils as it
+# likes: normalised mean square error plus half of one minus SSIM, the *structural similarity*
+# {cite:p}`wang2004`. Each epoch draws new masks. Inputs are divided by the mean of the zero-filled
+# image, and reconstructions multiplied by it again before they are scored.
+
+# %%
+from recon.learning.losses import ReconstructionLoss
+from recon.learning.optimisers import LookaheadAdam
+
+source(ReconstructionLoss.forward, LookaheadAdam.step)
+
+# %%
+BUILDERS = {"pcrnn_xs": pcrnn_xs, "pcrnn_s": pcrnn_s, "pcrnn_b": pcrnn_b}
+torch.manual_seed(seed)
+networks = {
+    "unet": UNet(channels, chans=unet_chans),
+    network_name: BUILDERS[network_name](channels),
+}
+histories = {}
+for name, net in networks.items():
+    folder = training_folder(net, settings, schedule, train_files)
+    histories[name] = fit(
+        net, training, ReconstructionLoss(), schedule, folder, seed, device, label=name
+    )
+
+# %% mystnb={"figure": {"name": "fig-training", "caption": "Training loss (equation 14) by step and by second of training: every step faint, the mean of 20 steps strong."}, "image": {"alt": "Two line plots of falling training loss, one curve for the U-Net and one for PC-RNN, against steps and against seconds."}}
+figures.training_curves(histories);
+
+# %% [markdown]
+# ## How good is it?
+#
+# Scores follow the paper: PSNR (decibels, above the error) and SSIM per volume, on images multiplied
+# by a mask of the body, which is found where the coils' sensitivity maps exist {cite:p}`uecker2014`.
+# Intervals are 95 % bootstrap intervals over volumes; differences are tested with Wilcoxon's
+# signed-rank test on volumes, since slices of one scan are not independent.
+
+# %%
+from recon.learning.metrics import evaluate_methods, reconstruct
+
+
+def run_network(net, batch):
+    return net(batch.kspace, batch.mask)
+
+
+def run_stage(net, stage, batch):
+    return net.stages(batch.kspace, batch.mask)[stage]
+
+
+where = pick_device(device)
+for net in networks.values():
+    net.to(where).eval()
+pyramid = networks[network_name]
+methods = {"zero_filled": lambda batch: batch.image}
+methods |= {name: partial(run_network, net) for name, net in networks.items()}
+stages = {f"convrnn{i + 1}": partial(run_stage, pyramid, i) for i in range(3)}
+
+# %% [markdown]
+# Compressed sensing needs no training but a regularisation strength, which is tuned on slices of the
+# training set. It costs seconds a slice, so the quick run leaves it out.
+
+# %%
+from recon.classical import compressed_sensing as cs
+
+if compressed_sensing and task == "multicoil":
+    picks = [training[i] for i in range(0, len(training), max(1, len(training) // 8))][:8]
+    strength, tried = cs.tune(picks)
+    methods["cs"] = partial(cs.batched, regularisation=strength)
+    display(pd.Series(tried, name="NMSE").rename_axis("regularisation").to_frame())
+
+# %%
+scores = evaluate_methods({**methods, **stages}, test_files, plan, virtual, seed, str(where))
+from recon.results.statistics import summarise
+
+pairs = [(network_name, other) for other in [*methods, *stages] if other != network_name]
+pairs += [("unet", "zero_filled"), ("convrnn2", "convrnn1"), ("convrnn2", "convrnn3")]
+constants = {"data": test_data or data, "trained_on": data, "task": task, "accel": accel}
+rows = summarise(scores, pairs, **constants)
+
+# %%
+from recon.results import claims, provenance, store, tables
+
+run = store.Run(
+    "pcrnn",
+    profile,
+    settings,
+    rows,
+    provenance.collect("pcrnn", seed=seed, seconds=time.perf_counter() - started, device=str(where)),
+)
+paper = claims.load("chen-2022")
+tables.beside_paper(rows, paper, table="I" if task == "singlecoil" else "II", accel=accel)
+
+# %%
+tables.differences(rows)
+
+# %% mystnb={"figure": {"name": "fig-volumes", "caption": "SSIM (body) of every test volume under each method; the black line joins the means."}, "image": {"alt": "One thin line for each test volume rises from zero-filled over U-Net to PC-RNN; a black line joins the means."}}
+body = scores[(scores.region == "body") & (scores.metric == "ssim")]
+table = body.pivot(index="volume", columns="method", values="value")
+figures.paired_scores(table, list(methods), "SSIM");
+
+# %% [markdown]
+# ## What it looks like
+#
+# The slice below belongs to the volume whose PC-RNN score is the median, so it is neither the best
+# nor the worst of them. Errors are multiplied by five, as in the paper's figures 2 and 3.
+
+# %%
+ranking = table[network_name].sort_values()
+by_name = {path.stem: path for path in test_files}
+
+
+def example(name):
+    """Middle slice of a volume under every method, its target, and scores to print."""
+    volume = read_volume(by_name[name])
+    images, target, _ = reconstruct(methods, volume, plan, virtual, seed, str(where))
+    middle = len(target) // 2
+    return {k: v[middle] for k, v in images.items()}, target[middle]
+
+
+def caption(name):
+    return {method: f"SSIM {table.loc[name, method]:.3f}" for method in methods}
+
+
+# %% mystnb={"figure": {"name": "fig-median", "caption": "The median volume: reconstructions, a zoom (orange square) on the same grey scale, and absolute errors times five on that scale. The SSIM printed is the volume's."}, "image": {"alt": "Columns for zero-filled, U-Net, PC-RNN and target; rows for the image, a zoom and the error map. The error map darkens from left to right."}}
+median = ranking.index[len(ranking) // 2]
+comparison = figures.comparison(*example(median), scores=caption(median))
+
+# %% [markdown]
+# And the failure case: the volume on which PC-RNN does worst.
+
+# %% mystnb={"figure": {"name": "fig-worst", "caption": "The worst volume for PC-RNN, drawn like the figure before."}, "image": {"alt": "Columns for zero-filled, U-Net, PC-RNN and target of the worst test volume, with zooms and error maps."}}
+worst = figures.comparison(*example(ranking.index[0]), scores=caption(ranking.index[0]))
+
+# %% [markdown]
+# ## Inside the pyramid
+#
+# Does each scale add detail to the one before, as the paper's figure 7 shows? The three modules are
+# never told what to draw: only the joined image meets the loss. Sharpness below is the mean gradient
+# over the target's, so 1 is as sharp as the target.
+
+# %% mystnb={"figure": {"name": "fig-stages", "caption": "Outputs of the three modules and of the whole network for the median volume, as in figure 7 of the paper; errors times five."}, "image": {"alt": "Columns for the outputs of the modules at a quarter, half and full resolution, the joined reconstruction, and the target, with zooms and error maps."}}
+volume = read_volume(by_name[median])
+chosen = {**stages, network_name: methods[network_name]}
+images, target, _ = reconstruct(chosen, volume, plan, virtual, seed, str(where))
+middle = len(target) // 2
+inside = figures.comparison({k: v[middle] for k, v in images.items()}, target[middle])
+
+# %%
+tables.beside_paper(rows, paper, table="VI", accel=accel)
+
+# %%
+every = scores[scores.region == "body"].pivot_table(
+    index="method", columns="metric", values="value", aggfunc="mean"
+)
+every.loc[[*stages, *methods], ["psnr", "ssim", "sharpness"]].round(3)
+
+# %% [markdown]
+# ## What this run says of the paper's claims
+#
+# The verdicts are computed from the rows above by the rules in `book/claims/chen-2022.yml`; the
+# {doc}`scoreboard` gathers those of every run.
+
+# %%
+path = store.save(run)
+for label, figure in {"median": comparison, "worst": worst, "stages": inside}.items():
+    store.save_figure(run, label, figure)
+tables.verdicts(paper, store.frame([run]))
+
+# %% [markdown]
+# (reference-runs)=
+# ## Longer runs
+#
+# The page above was computed in minutes. The runs below took longer, were made once, and are stored
+# with the commit that made them; each can be repeated with the command beside it.
+
+# %%
+references = store.reference_runs("pcrnn")
+tables.references(references)
+
+# %%
+from recon.results.pages import show_references
+
+show_references(references)
+
+# %% [markdown]
+# (own-data)=
+# ## Your own data
+#
+# | you have | you run |
+# |---|---|
+# | the fastMRI knee set | `papermill book/pcrnn.ipynb out.ipynb -p data fastmri_knee_multicoil -p data_root /data/fastmri -p profile paper` |
+# | its smallest part, single-coil validation | `... -p data fastmri_knee_singlecoil -p data_root /data/fastmri -p task singlecoil -p mask_type random` |
+# | any folder of fastMRI-format files, to train on | `... -p data fastmri_folder -p data_root FOLDER` |
+# | a few scans, to test what simulation has taught | `... -p test_data fastmri_folder -p test_root FOLDER -p compressed_sensing True` |
+# | k-space in a NumPy file (key `kspace`, coils first, centred) | `python -m recon data import FILE.npz FOLDER`, then the line before |
+# | the studyforrest head | `... -p data simulated_brain -p test_data studyforrest_t1 -p test_root FOLDER` |
+#
+# Files may have any number of coils and slices of any size; {doc}`data` says where the sets are kept
+# and under which licence.
+
+# %% [markdown]
+# ## What differs from the paper
+#
+# - **Data.** Simulated by default, and half of the training set shows no anatomy but random
+#   occluding shapes, because networks that learn from such shapes carry over better to measured
+#   k-space. Evaluation always shows anatomy.
+# - **Crop.** The paper crops images to 320 x 320 before data consistency. Cutting along the direction
+#   of the missing columns mixes measured and missing samples, so equation 11 would no longer be
+#   exact. Here only the readout is cut, where every sample is measured; the loss and the scores use
+#   the crop.
+# - **Coils.** The knee networks of the paper take all 15 coils; the default here compresses to 4, as
+#   the paper does for the brain, so one network serves arrays of any size. `coils=0` keeps them.
+# - **Normalisation.** Divided by the mean of the coil-combined zero-filled image rather than of each
+#   coil's magnitude, which would depend on how many coils there are; the same for a single coil.
+# - **Training.** The `quick` and `standard` profiles train for minutes where the paper trains for
+#   days, with a ten times larger rate; gradients are clipped at norm 1.
+# - **Unit of the tests.** Volumes here; the paper does not say, and its p-values suggest slices.
+#
+# ## Exercises
+#
+# 1. Run the chapter at `accel=8`. Which of U-Net and PC-RNN loses more, and why does data consistency
+#    help less when there is less data to be consistent with?
+# 2. Build `PCRNN(4, scales=(1, 2, 4), widths=(32, 64, 128))`, fine to coarse. Predict whether its
+#    first module is sharper than its last, then measure it.
+# 3. Replace `recurrent=True` by `False` in `pcrnn_xs`. How much of the gain is the memory between
+#    turns?
+# 4. Set `mask_type="equispaced"`. Compare the effective acceleration printed above with the nominal
+#    one before you praise the scores.
