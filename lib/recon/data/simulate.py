@@ -1,0 +1,196 @@
+"""Simulated data sets, in fastMRI's own files.
+
+Every volume is a body (anatomy, or dead leaves in training) behind a scan of its own: number and
+place of the coils, phases, noise, orientation, contrast and scale all come from a seed made of the
+set's name, the split and the volume's index. Files appear whole, under their final names, so an
+interrupted run is continued by the next; a lock lets one process simulate and the others wait.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock
+from tqdm import tqdm
+
+from recon import phantoms
+from recon.data.fastmri import Volume, make_target, write_volume
+from recon.data.manifest import Manifest
+from recon.errors import InputError
+from recon.paths import cache_dir
+from recon.phantoms import brain, knee, leaves, scanner
+from recon.results.staleness import cell_code
+
+__all__ = ["Plan", "generate", "plan_volume", "set_folder", "simulate"]
+
+RENDER = {"knee": knee.render, "brain": brain.render, "leaves": leaves.render}
+#: Direction of the static field in an upright picture: knees are coronal, brains axial.
+BORE = {"knee": "rows", "brain": "through", "leaves": None}
+FIRST = {"train": 1000000, "val": 1500000}  # number of a split's first file
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One volume to simulate."""
+
+    name: str
+    anatomy: str  # knee, brain or leaves
+    contrast: str  # key of the manifest's contrasts
+    coils: int
+    turns: int  # quarter turns of the body in the picture
+    mirrored: bool
+    bore: str | None
+    seed: int
+
+
+def simulate(
+    manifest: Manifest, task: str, profile: str = "quick", split: str = "train", seed: int = 0
+) -> Path:
+    """Folder of one split of a simulated set, made now as far as it isn't there yet.
+
+    Parameters
+    ----------
+    manifest : Manifest
+        Of kind ``simulated``.
+    task : {"multicoil", "singlecoil"}
+    profile : {"quick", "standard", "paper"}
+    split : {"train", "val"}
+    seed : int
+        Another seed draws other bodies and other scans.
+
+    Returns
+    -------
+    Path
+        Holds nothing but finished fastMRI files.
+
+    Raises
+    ------
+    InputError
+        For an unknown task, profile or split, and when the cache can't be written.
+    """
+    for word, value, known in (
+        ("task", task, manifest.tasks),
+        ("profile", profile, tuple(manifest.profiles)),
+        ("split", split, tuple(FIRST)),
+    ):
+        if value not in known:
+            raise InputError(
+                f"{manifest.name} has no {word} {value!r}: choose one of {', '.join(known)}."
+            )
+    home = set_folder(manifest, profile, seed)
+    folder, marker = home / f"{task}_{split}", home / f"{task}_{split}.complete"
+    count = manifest.profiles[profile][split]["volumes"]
+    plans = [plan_volume(manifest, profile, split, i, seed) for i in range(count)]
+    wanted = {f"{plan.name}.h5" for plan in plans}
+    if marker.is_file() and wanted == {p.name for p in folder.glob("*")}:
+        return folder
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(home / f".{task}_{split}.lock"):
+            for leftover in folder.glob(".*.tmp"):  # of a process that was killed: we hold the lock
+                leftover.unlink()
+            missing = [plan for plan in plans if not (folder / f"{plan.name}.h5").exists()]
+            done, label = count - len(missing), f"Simulating {manifest.name}, {task} {split}"
+            for plan in tqdm(missing, desc=label, initial=done, total=count, unit="volume"):
+                volume = generate(manifest, profile, split, plan, task)
+                write_volume(folder / f"{plan.name}.h5", volume)
+            marker.write_text(json.dumps({"volumes": sorted(wanted)}, indent=1) + "\n")
+    except OSError as error:
+        raise InputError(
+            f"the cache {home} cannot be written ({error.strerror or error}): make it writable, or "
+            "set RECON_CACHE to a folder with space."
+        ) from None
+    return folder
+
+
+def set_folder(manifest: Manifest, profile: str, seed: int = 0) -> Path:
+    """Where a simulated set lies in the cache: name, profile, and a hash of all that makes it.
+
+    The hash covers the manifest's section and the code of the phantoms, the scanner and this file
+    (without comments and docstrings), so an older set is never taken for a newer one.
+    """
+    here = Path(__file__)
+    sources = [here, here.with_name("fastmri.py"), *Path(phantoms.__file__).parent.glob("*.py")]
+    made_of = {
+        "profile": manifest.profiles[profile],
+        "contrasts": manifest.contrasts,
+        "settings": manifest.settings,
+        "seed": seed,
+        "code": [cell_code(path.read_text(encoding="utf-8")) for path in sorted(sources)],
+    }
+    digest = hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:10]
+    return cache_dir() / "simulated" / f"{manifest.name}-{profile}-{digest}"
+
+
+def plan_volume(manifest: Manifest, profile: str, split: str, index: int, seed: int = 0) -> Plan:
+    """Decide what volume ``index`` of a split is; the same in every profile but for its coils."""
+    digest = hashlib.sha256(f"{manifest.name}/{split}/{index}/{seed}".encode()).digest()
+    own = int.from_bytes(digest[:6], "big")
+    rng = np.random.default_rng(own)
+    # The share of leaves, spread evenly: with a half, every second training volume.
+    share = manifest.settings["leaves"] if split == "train" else 0.0
+    is_leaves = int((index + 1) * share) > int(index * share)
+    anatomy = "leaves" if is_leaves else manifest.settings["anatomy"]
+    earlier = int(index * share)
+    contrasts = list(manifest.contrasts)
+    contrast = contrasts[(earlier if is_leaves else index - earlier) % len(contrasts)]
+    # Pages show validation volumes upright. In training, half of them lie any way round.
+    turned = anatomy == "leaves" or (split == "train" and rng.random() < 0.5)
+    number = FIRST[split] + index
+    name = (
+        f"file{number}"
+        if manifest.settings["anatomy"] == "knee"
+        else (f"file_{manifest.settings['anatomy']}_{contrast}_200_{6 * 10**6 + number % 10**6}")
+    )
+    low, high = manifest.profiles[profile]["coils"]
+    return Plan(
+        name=name,
+        anatomy=anatomy,
+        contrast=contrast,
+        coils=int(rng.integers(low, high + 1)),
+        turns=int(rng.integers(4)) if turned else 0,
+        mirrored=bool(rng.integers(2)),
+        bore=None if turned else BORE[anatomy],
+        seed=own,
+    )
+
+
+def generate(manifest: Manifest, profile: str, split: str, plan: Plan, task: str) -> Volume:
+    """Render a body, scan it, and keep what a fastMRI file holds."""
+    sizes: dict[str, Any] = manifest.profiles[profile]
+    height, width = sizes["matrix"]
+    crop = tuple(sizes["crop"])
+    contrast = manifest.contrasts[plan.contrast]
+    grid = (height, 2 * width)  # twice as fine as the voxels, without the readout oversampling
+    drawn = grid if plan.turns % 2 == 0 else grid[::-1]
+    body = RENDER[plan.anatomy]((sizes[split]["slices"], *drawn), contrast["render"], plan.seed)
+    body = np.rot90(body, plan.turns, axes=(1, 2))
+    if plan.mirrored:
+        body = body[:, :, ::-1]
+    scan = scanner.draw_scan(
+        (height, width),
+        plan.coils,
+        plan.seed,
+        contrast["render"],
+        noise=contrast["noise"],
+        bore=plan.bore,
+    )
+    kspace = scanner.measure(body, scan)
+    if task == "singlecoil":
+        kspace = scanner.emulate_single_coil(kspace)[:, None]
+    return Volume(
+        name=plan.name,
+        kspace=kspace,
+        target=make_target(kspace, crop),
+        contrast=plan.contrast,
+        crop=crop,
+        padding=scan.padding,
+        single_coil=task == "singlecoil",
+        attributes={
+            "simulated": f"{plan.anatomy}, seed {plan.seed}",
+            "pixel_mm": sizes["pixel_mm"],
+        },
+    )
