@@ -59,19 +59,25 @@ def peak_memory_mb(who: int = resource.RUSAGE_SELF) -> int:
 
 
 def collect(
-    chapter: str, *, seed: int | None = None, seconds: float | None = None, device: str = "cpu"
+    chapter: str,
+    *,
+    parameters: Mapping[str, Any] | None = None,
+    seed: int | None = None,
+    seconds: float | None = None,
+    device: str = "cpu",
 ) -> dict[str, Any]:
     """Provenance of a run of `chapter`, called in the process that computed it.
 
     Parameters
     ----------
+    parameters : the chapter's parameters, among them the data sets that it read
     seed : the seed that the run was made with
     seconds : wall-clock time that it took
     device : the torch device, ``cpu`` or ``cuda``
     """
     torch = sys.modules.get("torch")
     state = {
-        **hashes(chapter),
+        **hashes(chapter, parameters=parameters),
         **git_state(),
         "device": device_name(device),
         "threads": torch.get_num_threads() if torch is not None else os.cpu_count(),

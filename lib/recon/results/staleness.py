@@ -17,8 +17,9 @@ has none.
 import ast
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -207,13 +208,18 @@ def _calls_bare(tree: ast.Module, function: str) -> bool:
     )
 
 
-def hashes(chapter: str, root: Path | None = None) -> dict[str, str]:
-    """The five hashes of `chapter` as the checkout stands now, see the module's docstring."""
+def hashes(
+    chapter: str, root: Path | None = None, parameters: Mapping[str, Any] | None = None
+) -> dict[str, str]:
+    """The five hashes of `chapter` as the checkout stands now, see the module's docstring.
+
+    `parameters` are those of a run that names other data sets than the chapter's defaults.
+    """
     root = project_root() if root is None else root
     path = root / "book" / f"{chapter}.py"
     cells = code_cells(path)
     tree = _tree(path)
-    words = _texts(tree)
+    words = _texts(tree) | {str(value) for value in (parameters or {}).values()}
     manifests = sorted((root / "data_manifests").glob("*.yml"))
     library = library_files(path, root / "lib")
     return {
@@ -249,7 +255,6 @@ def stale(chapter: str, root: Path | None = None) -> list[str]:
 def stale_reference(root: Path | None = None) -> dict[str, list[str]]:
     """For each committed reference run made by older code: its file name and the reasons."""
     root = project_root() if root is None else root
-    current: dict[str, dict[str, str]] = {}
     found = {}
     for path in sorted((root / "book" / "results").glob("*.json")):
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -257,7 +262,7 @@ def stale_reference(root: Path | None = None) -> dict[str, list[str]]:
         if not (root / "book" / f"{chapter}.py").is_file():
             found[path.name] = [f"there is no chapter {chapter!r} any more"]
             continue
-        now = current.setdefault(chapter, hashes(chapter, root))
+        now = hashes(chapter, root, content["parameters"])
         made_from = content["provenance"]
         reasons = [
             reason

@@ -134,10 +134,12 @@ def beside_paper(rows: Sequence[Mapping[str, Any]], paper: Paper, table: str, ac
             cells.append(_published(values.get(metric), metric))
             cells.append(shown(ours[metric]) if metric in ours else "–")
         body.append(cells)
-    origin = ", ".join(sorted({f"{row['data']}, n = {row['n']}" for row in _scored(rows, accel)}))
+    scored = _scored(rows, accel)
+    origin = ", ".join(sorted({row["data"] for row in scored})) or "no data"
+    volumes = max((row["n"] for row in scored), default=0)
     caption = (
-        f"Table {table} of the paper ({published.caption.lower()}) at {accel:g}x, beside this run "
-        f"on {origin} volumes. Absolute values can be compared on the same data only."
+        f"Table {table} of the paper at {accel:g}x ({published.caption}), beside this run on "
+        f"{origin} ({volumes} volumes). Absolute values compare on the same data only."
     )
     return html_table(caption, columns, body, headers=2)
 

@@ -1,0 +1,64 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Scoreboard: what held, and what did not
+#
+# Every claim of a paper is written down once, in `book/claims`, with the rows that test it and a
+# rule. The verdicts below were computed from the reference runs in `book/results`; nobody typed
+# them. They mean:
+#
+# - **reproduced**: every comparison of the claim holds;
+# - **partly**: some hold, or all point the right way but not as surely as the paper says;
+# - **not reproduced**: every comparison that was made goes against the claim;
+# - **not testable on this data**: no run can say, and the reason is given.
+#
+# ```{admonition} Most runs used simulated data
+# :class: warning
+# The last column names the data. On simulated data a claim about an *order* (this method beats
+# that one) can be tested in the small; a claim about an *absolute score* cannot, and stays
+# untestable until somebody stores a run on the paper's own data.
+# ```
+
+# %% [markdown]
+# ## The runs
+#
+# These runs are what the verdicts rest on. Each was made once, and its file names the commit.
+
+# %%
+from recon.results import claims, store, tables
+
+runs = store.reference_runs()
+tables.references(runs)
+
+# %% [markdown]
+# ## PC-RNN, accelerated MRI
+#
+# The claims of {cite:t}`chen2022` about tables I, II and VI. Each single number of the tables is a
+# claim too, counted below them.
+
+# %%
+paper = claims.load("chen-2022")
+tables.scoreboard(paper, store.frame(runs))
+
+# %% [markdown]
+# ## How a verdict is reached
+#
+# A difference between two methods counts when its 95 % bootstrap interval over volumes lies above
+# zero, and where the paper states a level of significance, when Wilcoxon's signed-rank test on
+# volumes goes below that level too. A ranking is tested neighbour by neighbour. A single value
+# counts when the measured interval comes within a stated tolerance of it, on the same data only.
+# Of several runs the best data decide (the paper's before a stand-in, long training before short),
+# and of equals the worst. The rules are these:
+
+# %%
+from IPython.display import Markdown
+
+from recon.results import verdicts
+
+Markdown("\n".join(line for line in (verdicts.__doc__ or "").splitlines()[2:]))
