@@ -8,7 +8,9 @@ interrupted run is continued by the next; a lock lets one process simulate and t
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,7 @@ from recon.paths import cache_dir
 from recon.phantoms import brain, knee, leaves, scanner
 from recon.results.staleness import cell_code
 
-__all__ = ["Plan", "generate", "plan_volume", "set_folder", "simulate"]
+__all__ = ["Plan", "fill", "generate", "plan_volume", "scan_body", "set_folder", "simulate"]
 
 RENDER = {"knee": knee.render, "brain": brain.render, "leaves": leaves.render}
 #: Direction of the static field in an upright picture: knees are coronal, brains axial.
@@ -80,24 +82,45 @@ def simulate(
             raise InputError(
                 f"{manifest.name} has no {word} {value!r}: choose one of {', '.join(known)}."
             )
-    home = set_folder(manifest, profile, seed)
-    folder, marker = home / f"{task}_{split}", home / f"{task}_{split}.complete"
     count = manifest.profiles[profile][split]["volumes"]
     plans = [plan_volume(manifest, profile, split, i, seed) for i in range(count)]
-    wanted = {f"{plan.name}.h5" for plan in plans}
-    if marker.is_file() and wanted == {p.name for p in folder.glob("*")}:
+    return fill(
+        set_folder(manifest, profile, {"seed": seed}) / f"{task}_{split}",
+        {plan.name: partial(generate, manifest, profile, split, plan, task) for plan in plans},
+        f"Simulating {manifest.name}, {task} {split}",
+    )
+
+
+def fill(folder: Path, makers: dict[str, Callable[[], Volume]], label: str) -> Path:
+    """Write the volumes that a folder still lacks, each whole under its name.
+
+    Parameters
+    ----------
+    folder : Path
+    makers : dict
+        By the file's name without suffix, the function that makes its volume.
+    label : str
+        What the progress bar says.
+
+    Returns
+    -------
+    Path
+        The folder; beside it a marker ``<folder>.complete``.
+    """
+    home, wanted = folder.parent, {f"{name}.h5" for name in makers}
+    marker = home / f"{folder.name}.complete"
+    if marker.is_file() and wanted == {path.name for path in folder.glob("*")}:
         return folder
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(home / f".{task}_{split}.lock"):
+        with FileLock(home / f".{folder.name}.lock"):
             for leftover in folder.glob(".*.tmp"):  # of a process that was killed: we hold the lock
                 leftover.unlink()
-            missing = [plan for plan in plans if not (folder / f"{plan.name}.h5").exists()]
-            done, label = count - len(missing), f"Simulating {manifest.name}, {task} {split}"
-            for plan in tqdm(missing, desc=label, initial=done, total=count, unit="volume"):
-                volume = generate(manifest, profile, split, plan, task)
-                write_volume(folder / f"{plan.name}.h5", volume)
-            marker.write_text(json.dumps({"volumes": sorted(wanted)}, indent=1) + "\n")
+            missing = [name for name in makers if not (folder / f"{name}.h5").exists()]
+            done = len(makers) - len(missing)
+            for name in tqdm(missing, label, initial=done, total=len(makers), unit="volume"):
+                write_volume(folder / f"{name}.h5", makers[name]())
+            marker.touch()
     except OSError as error:
         raise InputError(
             f"the cache {home} cannot be written ({error.strerror or error}): make it writable, or "
@@ -106,20 +129,22 @@ def simulate(
     return folder
 
 
-def set_folder(manifest: Manifest, profile: str, seed: int = 0) -> Path:
+def set_folder(manifest: Manifest, profile: str, also: dict[str, Any]) -> Path:
     """Where a simulated set lies in the cache: name, profile, and a hash of all that makes it.
 
-    The hash covers the manifest's section and the code of the phantoms, the scanner and this file
-    (without comments and docstrings), so an older set is never taken for a newer one.
+    The hash covers the manifest's section, ``also``, and the code of the phantoms, the scanner and
+    the modules of this folder that write (without comments and docstrings), so an older set is
+    never taken for a newer one.
     """
-    here = Path(__file__)
-    sources = [here, here.with_name("fastmri.py"), *Path(phantoms.__file__).parent.glob("*.py")]
+    here = Path(__file__).parent
+    sources = [here / f"{name}.py" for name in ("simulate", "volumes", "fastmri", "header")]
+    sources += sorted(Path(phantoms.__file__).parent.glob("*.py"))
     made_of = {
         "profile": manifest.profiles[profile],
         "contrasts": manifest.contrasts,
         "settings": manifest.settings,
-        "seed": seed,
-        "code": [cell_code(path.read_text(encoding="utf-8")) for path in sorted(sources)],
+        "code": [cell_code(path.read_text(encoding="utf-8")) for path in sources],
+        **also,
     }
     digest = hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:10]
     return cache_dir() / "simulated" / f"{manifest.name}-{profile}-{digest}"
@@ -159,19 +184,28 @@ def plan_volume(manifest: Manifest, profile: str, split: str, index: int, seed: 
 
 
 def generate(manifest: Manifest, profile: str, split: str, plan: Plan, task: str) -> Volume:
-    """Render a body, scan it, and keep what a fastMRI file holds."""
-    sizes: dict[str, Any] = manifest.profiles[profile]
+    """Render a body the way the plan wants it and scan it."""
+    sizes, contrast = manifest.profiles[profile], manifest.contrasts[plan.contrast]
     height, width = sizes["matrix"]
-    crop = tuple(sizes["crop"])
-    contrast = manifest.contrasts[plan.contrast]
     grid = (height, 2 * width)  # twice as fine as the voxels, without the readout oversampling
     drawn = grid if plan.turns % 2 == 0 else grid[::-1]
     body = RENDER[plan.anatomy]((sizes[split]["slices"], *drawn), contrast["render"], plan.seed)
     body = np.rot90(body, plan.turns, axes=(1, 2))
     if plan.mirrored:
         body = body[:, :, ::-1]
+    return scan_body(manifest, profile, plan, body, task, f"{plan.anatomy}, seed {plan.seed}")
+
+
+def scan_body(
+    manifest: Manifest, profile: str, plan: Plan, body: np.ndarray, task: str, note: str
+) -> Volume:
+    """Scan a body ``(slices, H, 2 W)`` and keep what a fastMRI file holds.
+
+    ``note`` becomes the attribute ``simulated`` of the file.
+    """
+    sizes, contrast = manifest.profiles[profile], manifest.contrasts[plan.contrast]
     scan = scanner.draw_scan(
-        (height, width),
+        tuple(sizes["matrix"]),
         plan.coils,
         plan.seed,
         contrast["render"],
@@ -181,6 +215,7 @@ def generate(manifest: Manifest, profile: str, split: str, plan: Plan, task: str
     kspace = scanner.measure(body, scan)
     if task == "singlecoil":
         kspace = scanner.emulate_single_coil(kspace)[:, None]
+    crop = tuple(sizes["crop"])
     return Volume(
         name=plan.name,
         kspace=kspace,
@@ -189,8 +224,5 @@ def generate(manifest: Manifest, profile: str, split: str, plan: Plan, task: str
         crop=crop,
         padding=scan.padding,
         single_coil=task == "singlecoil",
-        attributes={
-            "simulated": f"{plan.anatomy}, seed {plan.seed}",
-            "pixel_mm": sizes["pixel_mm"],
-        },
+        attributes={"simulated": note, "pixel_mm": sizes["pixel_mm"]},
     )

@@ -1,0 +1,250 @@
+"""Other roads into fastMRI files: a head in a NIfTI file, and k-space somebody measured.
+
+A NIfTI volume holds magnitudes that a scanner has already combined, filtered and interpolated. Put
+through the simulated scanner it becomes k-space of real anatomy, yet kinder than a real scan: such
+k-space flatters every method ("data crimes", Shimron et al. 2022), and pages that use it say so.
+"""
+
+import hashlib
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from nibabel.orientations import apply_orientation, axcodes2ornt, ornt_transform
+from scipy.ndimage import affine_transform
+
+from recon.data.fastmri import Volume, make_target, write_volume
+from recon.data.manifest import Manifest
+from recon.data.simulate import Plan, fill, scan_body, set_folder
+from recon.errors import InputError
+
+__all__ = ["axial_slices", "import_kspace", "read_upright", "simulate_nifti", "write_measured"]
+
+
+def simulate_nifti(manifest: Manifest, root: Path, task: str, profile: str, split: str) -> Path:
+    """Slabs of a head as fastMRI files with simulated coils, in the cache.
+
+    One head is cut into slabs of a few axial slices; each slab is a "volume" with a coil array,
+    phase and noise of its own. The middle of the span is the validation split, its two ends are
+    for training. All of them are one person, so their spread says nothing about other people.
+
+    Parameters
+    ----------
+    manifest : Manifest
+        Of kind ``nifti``.
+    root : Path
+        Folder that holds the manifest's one file.
+    task : {"multicoil", "singlecoil"}
+    profile : {"quick", "standard", "paper"}
+    split : {"train", "val"}
+
+    Returns
+    -------
+    Path
+        Holds nothing but finished fastMRI files.
+
+    Raises
+    ------
+    InputError
+        When the file is missing or no volume, or the cache can't be written.
+    """
+    if profile not in manifest.profiles:
+        raise InputError(
+            f"{manifest.name} has no profile {profile!r}: choose one of "
+            f"{', '.join(manifest.profiles)}."
+        )
+    path = Path(root) / manifest.files[0]["path"]
+    if not path.is_file():
+        raise InputError(f"{path} is missing: pass the folder that holds it as data_root.")
+    sizes = manifest.profiles[profile]
+    counts = {name: sizes[name]["volumes"] for name in ("train", "val")}
+    thick = sizes["val"]["slices"]
+    before = counts["train"] // 2  # training slabs above the validation slabs
+    middle = range(before, before + counts["val"])
+    chosen = [i for i in range(sum(counts.values())) if (i in middle) == (split == "val")]
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    # The head is read once, and only if a slab is missing.
+    heads: list[np.ndarray] = []
+
+    def make(plan: Plan, index: int) -> Volume:
+        if not heads:
+            heads.append(axial_slices(manifest, path, profile))
+        slab = heads[0][index * thick : (index + 1) * thick]
+        return scan_body(manifest, profile, plan, slab, task, f"coils only; {path.name}")
+
+    makers = {}
+    for i in chosen:
+        seed = int.from_bytes(hashlib.sha256(f"{manifest.name}/{i}".encode()).digest()[:6], "big")
+        contrast = next(iter(manifest.contrasts))
+        low, high = sizes["coils"]
+        coils = int(np.random.default_rng(seed).integers(low, high + 1))
+        name = f"file_brain_{contrast}_200_{6900000 + i}"
+        plan = Plan(name, "brain", contrast, coils, 0, False, "through", seed)
+        makers[name] = partial(make, plan, i)
+    home = set_folder(manifest, profile, {"file": digest})
+    label = f"Scanning {manifest.name}, {task} {split}"
+    return fill(home / f"{task}_{split}", makers, label)
+
+
+def read_upright(path: Path, axes: str | None = None) -> tuple[np.ndarray, tuple[float, ...]]:
+    """A head with its axes as an axial picture wants them.
+
+    Parameters
+    ----------
+    path : Path
+        NIfTI file with one volume.
+    axes : str, optional
+        Where the array's three axes point (such as "LPS"), for files whose header doesn't know.
+
+    Returns
+    -------
+    volume : np.ndarray
+        ``(slices, rows, columns)`` float32: downwards from the vertex, anterior to posterior, the
+        patient's right to left (radiological).
+    spacing : (float, float, float)
+        Millimetres along these axes.
+    """
+    try:
+        image = nib.load(path)
+        data = np.asarray(image.dataobj, dtype=np.float32)
+    except (OSError, EOFError, ValueError, nib.filebasedimages.ImageFileError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path} is no whole NIfTI file ({reason}): fetch it again.") from None
+    if data.ndim != 3 or not np.isfinite(data).all() or data.max() <= 0:
+        raise InputError(
+            f"{path} must hold one volume of finite magnitudes; it has shape {data.shape}: export "
+            "a single 3-D volume."
+        )
+    codes = tuple(axes) if axes else nib.aff2axcodes(image.affine)
+    turn = ornt_transform(axcodes2ornt(codes), axcodes2ornt(("I", "P", "L")))
+    zooms = image.header.get_zooms()[:3]
+    spacing = tuple(float(zooms[int(np.flatnonzero(turn[:, 0] == i)[0])]) for i in range(3))
+    return np.maximum(apply_orientation(data, turn), 0), spacing
+
+
+def axial_slices(manifest: Manifest, path: Path, profile: str) -> np.ndarray:
+    """Axial slices of a head on the scanner's fine grid.
+
+    Slices follow each other without gaps, over the manifest's ``span_mm`` below the vertex; each is
+    the mean of the planes in its thickness, which is the partial volume of a thick slice. The
+    field of view is square and centred on the head.
+
+    Returns
+    -------
+    np.ndarray
+        ``(slices, H, 2 W)`` float32.
+    """
+    sizes = manifest.profiles[profile]
+    height, width = sizes["matrix"]
+    volume, spacing = read_upright(path, manifest.settings.get("axes"))
+    body = volume > 0.15 * np.percentile(volume[volume > 0], 99)
+    # The vertex, and the middle of the head: planes where at least a few hundred voxels are tissue.
+    ends = []
+    for axis in range(3):
+        rest = tuple(a for a in range(3) if a != axis)
+        ends.append(np.flatnonzero(body.sum(axis=rest) > 300)[[0, -1]])
+    top, low, high = ends[0][0], *manifest.settings["span_mm"]
+    count = sizes["val"]["slices"] * (sizes["train"]["volumes"] + sizes["val"]["volumes"])
+    borders = top + np.linspace(low, high, count + 1) / spacing[0]
+    fine = sizes["pixel_mm"] / 2
+    step = np.array([fine / spacing[1], fine / spacing[2]])
+    middle = np.array([ends[1].mean(), ends[2].mean()])
+    offset = middle - step * (np.array([height, 2 * width]) - 1) / 2
+    slices = np.empty((count, height, 2 * width), np.float32)
+    for i, (start, stop) in enumerate(pairwise(borders)):
+        plane = volume[round(start) : max(round(stop), round(start) + 1)]
+        if not len(plane):
+            raise InputError(
+                f"{path} ends above slice {i + 1} of {count}: shorten span_mm in the manifest of "
+                f"{manifest.name}."
+            )
+        slices[i] = affine_transform(plane.mean(0), step, offset, (height, 2 * width), order=3)
+    return np.maximum(slices, 0)
+
+
+def write_measured(kspace: np.ndarray, path: Path | str, contrast: str = "UNKNOWN") -> None:
+    """Write measured k-space to a fastMRI file.
+
+    Columns of zeros at the edges count as never acquired (padding). When other whole columns are
+    zero the data are undersampled: the file gets a mask and no reference image.
+
+    Parameters
+    ----------
+    kspace : np.ndarray
+        ``(coils, H, W)`` or ``(slices, coils, H, W)`` complex, centred; W is the direction to be
+        undersampled. The whole picture is kept: readout oversampling is not looked for.
+    path : Path
+        Where the ``.h5`` file goes.
+    contrast : str
+        The attribute ``acquisition``.
+
+    Raises
+    ------
+    InputError
+        For an array of another kind, or one that is undersampled along both axes.
+    """
+    path = Path(path)
+    kspace = np.asarray(kspace)
+    if kspace.ndim not in (3, 4) or not np.iscomplexobj(kspace):
+        raise InputError(
+            f"{path.stem}: k-space is {kspace.dtype} of shape {kspace.shape}: it must be complex, "
+            "(coils, H, W) or (slices, coils, H, W)."
+        )
+    if not np.isfinite(kspace).all() or not kspace.any():
+        raise InputError(
+            f"{path.stem}: k-space is empty or holds NaN or infinite samples: export it again."
+        )
+    kspace = kspace.astype(np.complex64).reshape(-1, *kspace.shape[-3:])
+    zero = (kspace == 0).all(axis=(0, 1))  # (H, W)
+    columns = ~zero.all(axis=0)
+    if zero[:, columns].mean() > 0.02:
+        raise InputError(
+            f"{path.stem}: {zero[:, columns].mean():.0%} of the samples in measured columns are "
+            "zero: only whole columns may be left out, so pass fully sampled k-space."
+        )
+    first, last = np.flatnonzero(columns)[[0, -1]]
+    whole = columns[first : last + 1].all()
+    crop = kspace.shape[-2:]
+    write_volume(
+        path,
+        Volume(
+            name=path.stem,
+            kspace=kspace,
+            target=make_target(kspace, crop) if whole else None,
+            contrast=contrast,
+            crop=crop,
+            padding=(int(first), int(len(columns) - 1 - last)),
+            single_coil=kspace.shape[1] == 1,
+            mask=None if whole else columns,
+        ),
+    )
+
+
+def import_kspace(path: Path | str, folder: Path | str, contrast: str = "UNKNOWN") -> Path:
+    """Turn a ``.npz`` (array ``kspace``, or its only one) or ``.npy`` file into a fastMRI file.
+
+    Returns
+    -------
+    Path
+        ``folder/<name>.h5``; see `write_measured` for what is refused.
+    """
+    path, folder = Path(path), Path(folder)
+    try:
+        loaded = np.load(path, allow_pickle=False)
+        if isinstance(loaded, np.lib.npyio.NpzFile):
+            with loaded:
+                names = loaded.files
+                key = "kspace" if "kspace" in names or len(names) != 1 else names[0]
+                loaded = loaded[key]
+    except KeyError:
+        raise InputError(
+            f"{path} holds {', '.join(names) or 'nothing'}: name the array 'kspace'."
+        ) from None
+    except (OSError, EOFError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path} is no readable .npy or .npz file ({reason}).") from None
+    target = folder / f"{path.stem}.h5"
+    write_measured(loaded, target, contrast)
+    return target
