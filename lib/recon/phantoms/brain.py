@@ -7,13 +7,12 @@ that gyri thicken, part and join, and then hardens the odds. Skull, scalp and fa
 `head`. Space is MNI: x to the subject's right of the picture, y forward, z up, in mm.
 """
 
-from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-from scipy import ndimage
 
 from recon.phantoms import head
+from recon.phantoms.icbm import sample, template
 from recon.phantoms.signals import signals
 from recon.phantoms.texture import (
     axes,
@@ -24,48 +23,11 @@ from recon.phantoms.texture import (
     noise3d,
     paint,
     ramp,
+    slab,
 )
 
 CONTRASTS = ("T1", "T2", "FLAIR", "T1POST")
-_ORIGIN = np.array([98, 134, 72])  # voxel of MNI (0, 0, 0) in the 1 mm maps
-
-
-class Template(NamedTuple):
-    """Maps on the 1 mm grid (x, y, z), stored as cubic spline coefficients.
-
-    grey, white : probabilities; depth : signed distance in mm to the smooth hull of the brain,
-    on a grid of 2 mm that starts 32 mm before the maps; ventricle : deep fluid, 0..1, same grid.
-    """
-
-    grey: np.ndarray
-    white: np.ndarray
-    depth: np.ndarray
-    ventricle: np.ndarray
-
-
-@lru_cache(maxsize=1)
-def template() -> Template:
-    """Load the ICBM152 maps from the nilearn package (no download) and derive the hull."""
-    from nilearn import datasets  # slow to import, and only the brain needs it
-
-    grey = datasets.load_mni152_gm_template(resolution=1).get_fdata().astype(np.float32)
-    white = datasets.load_mni152_wm_template(resolution=1).get_fdata().astype(np.float32)
-    mask = datasets.load_mni152_brain_mask(resolution=1).get_fdata() > 0
-    coarse = np.pad(mask[::2, ::2, ::2], 16)
-    # The hull closes what is narrower than 16 mm: fissures and cisterns, not the petrous bones.
-    near = ndimage.distance_transform_edt(~coarse) < 4.2
-    hull = ndimage.distance_transform_edt(near) > 4.2
-    depth = 2 * (ndimage.distance_transform_edt(~hull) - ndimage.distance_transform_edt(hull))
-    depth = ndimage.gaussian_filter(depth.astype(np.float32), 1.5)
-    fluid = np.clip(1 - grey - white, 0, 1)[::2, ::2, ::2]
-    ventricle = np.pad(fluid, 16) * (depth < -22)
-    ventricle = ndimage.gaussian_filter(ventricle, 1.5)
-    return Template(
-        ndimage.spline_filter(grey, 3, output=np.float32),
-        ndimage.spline_filter(white, 3, output=np.float32),
-        depth,
-        ventricle,
-    )
+THICKNESS = 4.0  # of a slice, mm
 
 
 class Person(NamedTuple):
@@ -119,18 +81,11 @@ def levels(who: Person, slices: int) -> np.ndarray:
     return np.linspace(low, high, slices) if slices > 1 else np.array([8.0])
 
 
-def _sample(volume: np.ndarray, x, y, z, order: int, spacing: float = 1, pad: float = 0):
-    at = [(c + o + pad) / spacing for c, o in zip((x, y, z), _ORIGIN, strict=True)]
-    return ndimage.map_coordinates(
-        volume, at, order=order, mode="nearest", prefilter=False, output=np.float32
-    )
-
-
 def _positions(who: Person, seed: int, z: np.ndarray, rows: np.ndarray, columns: np.ndarray):
-    """Template coordinates (3, slices, height, width) of every pixel.
+    """Template coordinates (3, slices, height, width) of every pixel, and a finer displacement.
 
-    The displacement is smooth noise whose gradient stays well below one, so that the map is
-    invertible: nothing folds.
+    The displacements are smooth noise whose gradient stays well below one, so that the map is
+    invertible: nothing folds. The finer one is for the brain alone; skulls are smooth.
     """
     grid = np.stack(
         np.broadcast_arrays(columns[None, None, :], -rows[None, :, None], z[:, None, None])
@@ -138,28 +93,35 @@ def _positions(who: Person, seed: int, z: np.ndarray, rows: np.ndarray, columns:
     grid[:2] += who.shift[:2, None, None, None]
     place = np.tensordot(who.rotation * who.scale[:, None], grid, axes=1).astype(np.float32)
     rng = np.random.default_rng([seed, 2])
-    for spacing, amplitude in ((38, 2.6), (17, 1.1), (7, 0.35)):
-        for axis in range(3):
-            place[axis] += who.warp * amplitude * noise3d(rng, z, rows, columns, spacing)
-    return place
+    finer = np.zeros_like(place)
+    for axis in range(3):
+        place[axis] += who.warp * 2.6 * noise3d(rng, z, rows, columns, 42)
+        for spacing, amplitude in ((17, 1.2), (7, 0.4)):
+            finer[axis] += who.warp * amplitude * noise3d(rng, z, rows, columns, spacing)
+    return place, finer
 
 
 def _brain(who: Person, x, y, z, depth, noise) -> dict[str, np.ndarray]:
     """Grey, white and fluid fractions inside the hull, hardened; flat arrays."""
     maps = template()
-    grey = np.clip(_sample(maps.grey, x, y, z, 3), 0, 1)
-    white = np.clip(_sample(maps.white, x, y, z, 3), 0, 1)
+    grey = np.clip(sample(maps.grey, x, y, z, 3), 0, 1)
+    white = np.clip(sample(maps.white, x, y, z, 3), 0, 1)
     fluid = np.clip(1 - grey - white, 0, 1)
     deep = np.exp(-(((x / 34) ** 2 + ((y + 8) / 34) ** 2 + ((z - 2) / 22) ** 2) ** 2))
-    ventricle = np.clip(_sample(maps.ventricle, x, y, z, 1, 2, 32), 0, 1)
-    # Sulci that the average has blurred away return where fluid is a fair minority.
-    bias = 0.75 * (1 - deep) + who.atrophy * (1 - deep) + who.ventricles * ventricle
+    ventricle = np.clip(sample(maps.ventricle, x, y, z, 1, 2, 32), 0, 1)
+    # Sulci that the average has blurred away return where fluid is a fair minority, and new ones
+    # open along the sheets where a noise is zero; grey matter lines them.
+    sheet = np.abs(noise[4]) * 5
+    convex = ramp(depth, -17, -5) * ramp(z, -20, 0) * ramp(noise[3], -0.8, 0.4)
+    sulcus = convex * np.exp(-((sheet / 0.8) ** 2))
+    lining = convex * np.exp(-((sheet / 3.0) ** 2))
+    bias = (0.7 + who.atrophy) * (1 - deep) + who.ventricles * ventricle + 3.0 * sulcus
     strength = 1 - 0.8 * deep
     odds = np.stack(
         [
-            np.log(grey + 0.02) + 0.28 * noise[0] * strength,
-            np.log(white + 0.02) + 0.22 * noise[1] * strength,
-            np.log(fluid + 0.02) + bias + 0.45 * noise[2] * strength,
+            np.log(grey + 0.02) + 0.28 * noise[0] * strength + 0.8 * lining,
+            np.log(white + 0.02) + 0.22 * noise[1] * strength - 1.2 * lining,
+            np.log(fluid + 0.02) + bias + 0.4 * noise[2] * strength,
         ]
     )
     odds *= 4.5 - 2.3 * deep  # deep nuclei are mixtures: harden them less
@@ -217,29 +179,29 @@ def _slices(shape: tuple[int, int, int], seed: int):
     z = levels(who, shape[0])
     edge = max(pixel, 0.35)
     rng = np.random.default_rng([seed, 3])
-    # Log-odds noise: broad, gyral and fine.
-    broad = noise3d(rng, z, rows, columns, 9)
-    gyral = noise3d(rng, z, rows, columns, 4.5)
-    sulcal = noise3d(rng, z, rows, columns, 3.2)
-    place = _positions(who, seed, z, rows, columns)
+    # Noises of falling scale for odds and textures; then one for the bones, one for new sulci.
+    noises = np.stack([noise3d(rng, z, rows, columns, s) for s in (9, 4.5, 3.2, 30, 8)])
+    place, finer = _positions(who, seed, z, rows, columns)
+    across = (who.rotation * who.scale[:, None])[:, 2]
     maps = template()
     for k in range(shape[0]):
         x, y, height = place[:, k]
-        depth = _sample(maps.depth, x, y, height, 1, 2, 32)
-        noise = np.stack([broad[k], gyral[k], sulcal[k]])
-        layers = head.outside(x, y, height, depth, noise, edge, seed)
-        hull = depth < 3
+        noise = noises[:, k]
+        depth = sample(maps.depth, x, y, height, 1, 2, 32)
+        layers = head.outside(x, y, height, depth, noise, pixel, THICKNESS)
+        hull = depth < 4
         brain = {n: np.zeros(x.shape, np.float32) for n in ("grey", "white", "csf")}
-        part = _brain(who, x[hull], y[hull], height[hull], depth[hull], noise[:, hull])
-        for name, cover in part.items():
-            brain[name][hull] = cover
+        within = (place[:, k] + finer[:, k])[:, hull]
+        for step in (-0.29, 0.29):  # two-point rule over the thickness of the slice
+            at = within + (step * THICKNESS * across)[:, None].astype(np.float32)
+            for name, cover in _brain(who, *at, depth[hull], noise[:, hull]).items():
+                brain[name][hull] += 0.5 * cover
         _disease(who, seed, brain, x, y, height, noise, edge)
-        inner = inside(depth - head.inner_table(noise), edge)
-        for key in layers:
-            layers[key] = layers[key] * (1 - inner)
+        inner = slab(depth - head.inner_table(noise), pixel, THICKNESS)
+        paint(layers, None, inner)
         for name, cover in brain.items():
             layers[name] = layers.get(name, 0) + cover * inner
-        head.vessels(layers, x, y, height, depth, noise, edge)
+        head.inclusions(layers, x, y, height, depth, noise, edge)
         yield layers
 
 

@@ -21,11 +21,13 @@ from recon.phantoms.texture import (
     noise_at,
     paint,
     ramp,
+    slab,
     smooth_min,
     tube,
 )
 
 CONTRASTS = ("PD", "PDFS")
+THICKNESS = 3.0  # of a slice, mm
 
 
 class Knee(NamedTuple):
@@ -64,17 +66,17 @@ def subject(seed: int) -> Knee:
         oedema = ((x, y, rng.uniform(-10, 18)), rng.uniform(7, 14))
     return Knee(
         field_of_view=rng.uniform(138, 154),
-        levels=(rng.uniform(-40, -33), rng.uniform(32, 40)),
+        levels=(rng.uniform(-46, -39), rng.uniform(36, 44)),
         left=bool(rng.random() < 0.5),
         rotation=rotation,
         scale=rng.normal(1.0, 0.05),
         shift=rng.normal((0, 0, 0), (3, 6, 1.5)),
-        space=rng.uniform(5.2, 7.0),
+        space=rng.uniform(4.6, 6.0),
         cartilage=rng.uniform(1.7, 2.5),
         girth=rng.uniform(0.95, 1.12),
         bulk=rng.uniform(0.85, 1.1),
         fat=rng.uniform(3.5, 9),
-        effusion=rng.uniform(0, 1) ** 2 * 5,
+        effusion=rng.uniform(0, 1) ** 2 * 4,
         oedema=oedema,
         red_marrow=rng.uniform(-1.2, 0.6),
     )
@@ -101,26 +103,26 @@ def _positions(who: Knee, seed: int, z: np.ndarray, rows: np.ndarray, columns: n
     return place
 
 
-def _soft_tissue(layers, who: Knee, x, y, z, noise, edge: float, seed: int) -> None:
+def _soft_tissue(layers, who: Knee, x, y, z, noise, edge, pixel, seed) -> None:
     """Skin, fat with septa, muscles with fascia and fibres, vessels."""
     rng = np.random.default_rng([seed, 13])
     rim = joint.skin(x, y, z, who.girth)
     paint(layers, "skin", inside(rim, edge))
     paint(layers, "fat", inside(rim + 1.5 + 0.2 * noise[2], edge))
     # Septa run along the skin: ridges of a noise that is long in y and short in depth.
-    for spacing, width in (((3.5, 12.0), 0.10), ((7.0, 20.0), 0.07)):
-        ridge = np.abs(noise_at(rng, rim + 1.5 * noise[1], y + 0.3 * z, spacing))
-        paint(
-            layers, "septum", 0.7 * inside((ridge - width) * spacing[0], edge) * inside(rim + 3, 2)
-        )
+    under = np.clip(1.6 - (-rim) / (who.fat + 3), 0.25, 1)
+    for spacing, width in (((4.0, 16.0), 0.05), ((8.0, 26.0), 0.04)):
+        ridge = np.abs(noise_at(rng, rim + 2 * noise[0], y + 0.5 * z, spacing))
+        cover = inside((ridge - width) * spacing[0], edge) * inside(rim + 2.5, 2)
+        paint(layers, "septum", 0.55 * under * cover)
     nearest, second = joint.muscles(x, y, z, who.bulk)
     deep = rim + who.fat + 1.5 + 1.2 * noise[0]
     belly = np.maximum(nearest + 0.6 * noise[1], deep)
     paint(layers, "septum", 0.8 * between(deep, -0.7, 0.5, edge))
     paint(layers, "septum", 0.7 * inside(belly - 0.8, edge))
-    paint(layers, "muscle", inside(belly, edge))
-    seam = np.maximum(second - nearest - 0.9, belly)
-    paint(layers, "fat", 0.75 * inside(seam, edge))
+    paint(layers, "muscle", slab(belly, pixel, THICKNESS))
+    seam = np.maximum(second - nearest - 0.7, belly)
+    paint(layers, "fat", 0.5 * inside(seam, 1))
     streak = noise_at(rng, x + 0.25 * y + 2 * noise[1], y, (1.6, 16.0))
     paint(layers, "fat", 0.55 * inside(belly, edge) * ramp(streak, 1.5, 2.4))
     for name, path, radius in _VESSELS:
@@ -132,7 +134,7 @@ def _soft_tissue(layers, who: Knee, x, y, z, noise, edge: float, seed: int) -> N
 _VESSELS = (
     ("artery", [(-4, 150, 20), (1, 50, 36), (0, 0, 41), (2, -70, 30), (0, -150, 26)], 3.0),
     ("slow_vein", [(1, 150, 25), (7, 50, 40), (6, 0, 45), (7, -70, 34), (6, -150, 30)], 3.6),
-    ("slow_vein", [(-56, 150, 10), (-52, 40, 18), (-50, -20, 18), (-50, -150, 10)], 1.7),
+    ("slow_vein", [(-57, 150, 36), (-53, 40, 24), (-50, -20, 12), (-49, -150, -14)], 1.7),
     ("slow_vein", [(-42, 34, -2), (-34, 40, 10), (-14, 42, 26)], 0.9),
     ("slow_vein", [(43, 30, 2), (30, 36, 16), (12, 40, 28)], 0.9),
     ("slow_vein", [(-42, -20, 0), (-38, -16, 14), (-10, -14, 34)], 0.8),
@@ -140,8 +142,9 @@ _VESSELS = (
 )
 
 
-def _joint(layers, who: Knee, x, y, z, noise, edge: float) -> dict[str, np.ndarray]:
+def _joint(layers, who: Knee, x, y, z, noise, edge, seed) -> dict[str, np.ndarray]:
     """Capsule, fluid, ligaments, cartilage and menisci; returns the bones' distances."""
+    rng = np.random.default_rng([seed, 17])
     femur = joint.femur(x, y, z)
     tibia = joint.tibia(x, y, z, who.space)
     bones = {
@@ -156,26 +159,33 @@ def _joint(layers, who: Knee, x, y, z, noise, edge: float) -> dict[str, np.ndarr
     paint(layers, "septum", 0.8 * between(cavity, 0, 1.2, edge) * inside(both - 4, 2))
     cavity = np.maximum(cavity, both - 2.2)
     paint(layers, "fluid", inside(cavity, edge))
-    gutter = np.maximum(np.abs(femur - 1) - 0.3 - who.effusion, np.abs(y - 18) - 15 - 3 * noise[0])
-    gutter = np.maximum(gutter, 28 - np.abs(x) - np.clip(-z - 12, 0, 30))
-    paint(layers, "fluid", inside(gutter + 0.6 * noise[1], edge))
-    pouch = ellipsoid(x, y, z, (0, 52, -26), (20, 16, 2 + 1.6 * who.effusion)) + noise[0]
+    # Gutters beside the condyles, thickest at half height, and the pouch above the knee cap.
+    swell = 0.3 + who.effusion * np.clip(1 - ((y - 17) / (19 + 2 * noise[0])) ** 2, 0, 1)
+    gutter = np.maximum(np.abs(femur) - swell, 27 - np.abs(x) - np.clip(-z - 12, 0, 30))
+    gutter = np.maximum(gutter + 0.3 * noise[1], np.abs(y - 17) - 20)
+    paint(layers, "fluid", inside(gutter, edge))
+    pouch = np.abs(femur - 3 - noise[0]) - 0.2 - 0.9 * who.effusion * ramp(noise[0] + 1, -1, 2)
+    pouch = np.maximum(pouch, np.maximum(z + 14, np.abs(y - 50) - 14 - 3 * noise[0]))
     paint(layers, "fluid", inside(pouch, edge))
     # In the notch: fatty synovium, then the cruciate ligaments.
     paint(layers, "fat", 0.8 * inside(np.maximum(joint.notch(x, y, z), 4 - y), 2))
-    fibres = 0.75 + 0.2 * noise[2]
+    fibres = 0.75 + 0.1 * noise_at(rng, x - 0.35 * y, y, (1.0, 8.0))
     anterior = tube(x, y, z, [(0, -8, -9), (4, 6, 4), (9, 22, 19)], [5.0, 4.2, 4.5])
     posterior = tube(x, y, z, [(0, -14, 30), (-2, 4, 22), (-7, 15, 4)], [5, 5.5, 5.5])
-    paint(layers, "fluid", 0.6 * inside(np.minimum(anterior, posterior) - 1.2, edge))
+    paint(
+        layers, "fluid", 0.5 * inside(np.minimum(anterior, posterior) - 0.8 - 0.8 * noise[1], 1.5)
+    )
     paint(layers, "ligament", inside(anterior, edge) * np.clip(fibres, 0, 1))
     paint(layers, "ligament", inside(posterior, edge))
     # Collateral ligaments and the iliotibial band hug the bones.
-    medial = np.maximum(np.abs(both - 2.6 - 0.3 * noise[0]) - 1.1, np.abs(z - 3) - 10)
-    medial = np.maximum(np.maximum(medial, np.abs(y + 8) - 38), x)
+    taper = np.clip(1 - ((y + 8) / 38) ** 2, 0, 1)
+    medial = np.abs(both - 0.8 - 2 * taper - 0.3 * noise[0]) - 1.2 * np.sqrt(taper)
+    medial = np.maximum(np.maximum(medial, np.abs(z - 3) - 11), x)
     paint(layers, "ligament", inside(medial, edge))
-    paint(layers, "ligament", inside(tube(x, y, z, [(40, 23, 5), (39, -18, 19)], 1.9), edge))
-    band = np.maximum(np.abs(both - 6) - 0.9, np.abs(z + 14) - 10)
-    paint(layers, "ligament", inside(np.maximum(np.maximum(band, -14 - y), 8 - x), edge))
+    paint(layers, "ligament", inside(tube(x, y, z, [(41, 23, 5), (40, -16, 19)], 1.8), edge))
+    band = np.abs(both - 1 - 5 * ramp(y, -16, 14) - 0.4 * noise[0]) - 0.9 * ramp(y, -17, -8)
+    band = np.maximum(np.maximum(band, np.abs(z + 14) - 10), np.maximum(-17 - y, 12 - x))
+    paint(layers, "ligament", 0.9 * inside(band, edge))
     popliteus = [(40, 6, 9), (37, -4, 19), (20, -16, 30)]
     paint(layers, "ligament", inside(tube(x, y, z, popliteus, 2.3), edge))
     tendon = tube(x / 3.2, y, z, [(0, 12, -42), (0.6, -36, -29)], 3.0)
@@ -193,32 +203,30 @@ def _joint(layers, who: Knee, x, y, z, noise, edge: float) -> dict[str, np.ndarr
     behind = between(bones["patella"], -1, thick, edge) * ramp(z, -40, -36)
     paint(layers, "cartilage", behind)
     for side in (-1, 1):
-        wedge = joint.meniscus(x, y, z, side, femur - thick, tibia - thick)
-        paint(layers, "meniscus", inside(wedge, edge) * inside(both - 2.5, 1))
+        wedge = joint.meniscus(x, z, side, femur - thick, tibia - thick)
+        paint(layers, "meniscus", inside(wedge, edge) * inside(both - 3, 1))
     return bones
 
 
-def _bone(layers, who: Knee, bones, x, y, z, noise, edge: float) -> None:
+def _bone(layers, who: Knee, bones, x, y, z, noise, pixel) -> None:
     """Cortex, marrow, growth-plate scars, red marrow, marrow oedema."""
     shaft = ramp(np.abs(y), 30, 90)
     for name, distance in bones.items():
         cortex = {"fibula": 1.4, "patella": 1.2}.get(name, 0.9) + 2.6 * shaft + 0.15 * noise[1]
-        paint(layers, "bone", inside(distance, edge))
-        core = inside(distance + cortex, edge)
+        paint(layers, "bone", slab(distance, pixel, THICKNESS))
+        core = slab(distance + cortex, pixel, THICKNESS)
         paint(layers, "marrow", core)
         if name in ("femur", "tibia"):
             level = 27 if name == "femur" else -19
             scar = np.abs(y - level - 1.5 * noise[0] - 0.004 * x * x * np.sign(level)) - 0.25
-            paint(layers, "bone", 0.35 * core * inside(scar, 0.8) * ramp(noise[1], -1, 0.5))
+            paint(layers, "bone", 0.3 * core * inside(scar, 0.8) * ramp(noise[0], -1.5, 0.5))
             island = ramp(who.red_marrow + 0.9 * noise[0] + 0.5 * noise[1], 0, 1)
             paint(layers, "red_marrow", 0.8 * core * island * ramp(np.abs(y), 22, 40))
     if who.oedema is not None:
         centre, r = who.oedema
         cloud = ellipsoid(x, y, z, centre, (r, r, r)) + 0.25 * r * noise[0] + noise[1]
-        for tissue in ("marrow", "red_marrow"):
-            moved = layers[tissue] * 0.65 * ramp(-cloud, -2, 0.5 * r)
-            layers[tissue] = layers[tissue] - moved
-            layers["lesion"] = layers.get("lesion", 0) + moved
+        within = layers.get("marrow", 0) + layers.get("red_marrow", 0)
+        paint(layers, "lesion", 0.65 * within * ramp(-cloud, -2, 0.5 * r))
 
 
 def _slices(shape: tuple[int, int, int], seed: int):
@@ -233,9 +241,9 @@ def _slices(shape: tuple[int, int, int], seed: int):
     for k in range(shape[0]):
         x, y, depth = place[:, k]
         layers: dict[str, np.ndarray] = {}
-        _soft_tissue(layers, who, x, y, depth, noise[:, k], edge, seed)
-        bones = _joint(layers, who, x, y, depth, noise[:, k], edge)
-        _bone(layers, who, bones, x, y, depth, noise[:, k], edge)
+        _soft_tissue(layers, who, x, y, depth, noise[:, k], edge, pixel, seed)
+        bones = _joint(layers, who, x, y, depth, noise[:, k], edge, seed)
+        _bone(layers, who, bones, x, y, depth, noise[:, k], pixel)
         body = inside(joint.skin(x, y, depth, who.girth), edge)
         yield {name: cover * body for name, cover in layers.items()}
 
@@ -262,8 +270,10 @@ def tissues(shape: tuple[int, int, int], seed: int) -> dict[str, np.ndarray]:
 
 
 # Relative variation of the signal within a tissue.
-_GRAIN = {"marrow": 0.05, "red_marrow": 0.06, "fat": 0.05, "muscle": 0.06, "ligament": 0.25,
-          "cartilage": 0.05, "skin": 0.08, "bone": 0.3, "fluid": 0.02, "meniscus": 0.15}  # fmt: skip
+_GRAIN = {
+    "marrow": 0.06, "red_marrow": 0.06, "fat": 0.05, "muscle": 0.06, "ligament": 0.2,
+    "cartilage": 0.05, "skin": 0.08, "bone": 0.3, "fluid": 0.02, "meniscus": 0.15,
+}  # fmt: skip
 
 
 def render(shape: tuple[int, int, int], contrast: str, seed: int) -> np.ndarray:

@@ -12,18 +12,18 @@ import numpy as np
 
 
 class Tissue(NamedTuple):
-    """T1 and T2 in ms, proton density relative to water, and whether it belongs to fat."""
+    """T1 and T2 in ms, proton density relative to water, and the fraction of it that is fat."""
 
     t1: float
     t2: float
     density: float
-    fat: bool = False
+    fat: float = 0.0
 
 
 TISSUES: dict[str, Tissue] = {
     # brain
-    "white": Tissue(840, 72, 0.71),
-    "grey": Tissue(1350, 98, 0.83),
+    "white": Tissue(820, 72, 0.71),
+    "grey": Tissue(1430, 98, 0.81),
     "csf": Tissue(4200, 1600, 1.0),
     "iron": Tissue(1000, 58, 0.76),  # pallidum, red nucleus: short T2
     "hyperintensity": Tissue(1450, 170, 0.86),
@@ -34,14 +34,16 @@ TISSUES: dict[str, Tissue] = {
     "mucosa": Tissue(1500, 150, 0.88),
     "vitreous": Tissue(4000, 900, 1.0),
     "lens": Tissue(1000, 25, 0.6),
+    "scalp": Tissue(430, 140, 0.72, fat=1.0),
+    "diploe": Tissue(560, 90, 0.6, fat=0.8),
     # everywhere
     "skin": Tissue(950, 38, 0.75),
-    "fat": Tissue(370, 130, 0.95, fat=True),
+    "fat": Tissue(370, 130, 0.95, fat=1.0),
     "septum": Tissue(900, 40, 0.6),
     "muscle": Tissue(1420, 35, 0.83),
     "bone": Tissue(800, 8, 0.12),
-    "marrow": Tissue(380, 115, 0.82, fat=True),
-    "red_marrow": Tissue(600, 75, 0.82, fat=True),
+    "marrow": Tissue(380, 115, 0.82, fat=0.93),
+    "red_marrow": Tissue(600, 75, 0.82, fat=0.75),
     "artery": Tissue(1650, 60, 0.03),  # flow void: the moving spins miss the echo
     "vein": Tissue(1600, 60, 0.25),
     # knee
@@ -106,9 +108,9 @@ def _signal(name: str, t: Tissue, contrast: str, timing: np.ndarray, suppression
         inversion = null_time(TISSUES["csf"].t1, repetition)
         return 2.6 * inversion_recovery(t, repetition, inversion, 90 * b)
     if contrast == "PD":
-        return 1.15 * spin_echo(t, 2900 * a, 29 * b)
+        return 1.1 * spin_echo(t, 2900 * a, 29 * b)
     if contrast == "PDFS":
-        return 1.75 * (suppression if t.fat else 1) * spin_echo(t, 2900 * a, 33 * b)
+        return 1.75 * (1 - t.fat * (1 - suppression)) * spin_echo(t, 2900 * a, 33 * b)
     raise KeyError(contrast)
 
 
@@ -119,14 +121,14 @@ def signals(contrast: str, rng: np.random.Generator) -> Mapping[str, float]:
     ----------
     contrast : T1, T2, FLAIR, T1POST (brain) or PD, PDFS (knee)
     rng : draws the timing of the sequence (to 5 percent), the tissue parameters (to 3 percent)
-        and how much fat the suppression leaves (8 to 16 percent)
+        and how much fat the suppression leaves (7 to 14 percent)
 
     Returns
     -------
     tissue name -> signal, scaled so that the bright tissues of a picture are near 1
     """
     timing = 1 + 0.05 * rng.uniform(-1, 1, 2)
-    suppression = rng.uniform(0.08, 0.16)
+    suppression = rng.uniform(0.07, 0.14)
     values = {}
     for name, t in TISSUES.items():
         a, b, c = 1 + 0.03 * rng.uniform(-1, 1, 3)

@@ -5,6 +5,8 @@ the same body on every grid. Textures are white noise on a lattice, interpolated
 B-splines; a pixel coarser than the lattice averages over it instead of aliasing.
 """
 
+from functools import lru_cache
+
 import numpy as np
 from scipy import ndimage
 
@@ -12,6 +14,7 @@ from recon.errors import InputError
 
 # The integral of the squared cubic B-spline: the variance that interpolation leaves, per axis.
 _BSPLINE_POWER = 0.4794
+FAR = 1e3  # mm
 
 
 def check_request(
@@ -75,10 +78,16 @@ def spline_matrix(position: np.ndarray, spacing: float, n: int, pixel: float = 0
     Rows sum to 1 / sqrt(power), so that white noise keeps unit variance; the spline is widened
     where the pixel is coarser than the lattice.
     """
-    width = max(1.0, pixel / spacing)
-    offset = position[:, None] / spacing - np.arange(n)
-    offset = (offset + n / 2) % n - n / 2
-    return (bspline(offset / width) / (width * np.sqrt(_BSPLINE_POWER))).astype(np.float32)
+    return _spline_matrix(position.astype(np.float32).tobytes(), spacing, n, pixel)
+
+
+@lru_cache(maxsize=24)  # a volume asks for the same few matrices again and again
+def _spline_matrix(position: bytes, spacing: float, n: int, pixel: float) -> np.ndarray:
+    width = np.float32(max(1.0, pixel / spacing))
+    offset = np.frombuffer(position, np.float32)[:, None] / np.float32(spacing)
+    offset = offset - np.arange(n, dtype=np.float32)
+    offset -= n * np.round(offset / n)
+    return bspline(offset / width) / (width * np.float32(np.sqrt(_BSPLINE_POWER)))
 
 
 def noise2d(
@@ -138,6 +147,22 @@ def inside(distance: np.ndarray, edge: float) -> np.ndarray:
     return np.clip(0.5 - distance / edge, 0, 1)
 
 
+def slab(distance: np.ndarray, pixel: float, thickness: float) -> np.ndarray:
+    """Fraction of a voxel inside a shape, with the partial volume of a thick slice.
+
+    A true distance has a gradient of length one: what the gradient in the plane leaves is its part
+    across the slice. A surface that runs obliquely through a slice is so blurred by its thickness.
+
+    Parameters
+    ----------
+    distance : (height, width), mm, negative inside
+    pixel, thickness : mm
+    """
+    down, across = np.gradient(distance, pixel)
+    flat = np.minimum(np.hypot(down, across), 1)
+    return inside(distance, pixel * flat + thickness * np.sqrt(1 - flat * flat) + 0.1)
+
+
 def between(distance: np.ndarray, low, high, edge: float) -> np.ndarray:
     """Fraction of a pixel in the shell low < distance < high (mm)."""
     return inside(distance - high, edge) - inside(distance - low, edge)
@@ -161,7 +186,7 @@ def ellipsoid(x, y, z, centre, radii, power: float = 2) -> np.ndarray:
 
 
 def tube(x, y, z, points, radius) -> np.ndarray:
-    """Distance in mm to the surface of a tube along a polyline.
+    """Distance in mm to the surface of a tube along a polyline, or FAR where it is not near.
 
     Parameters
     ----------
@@ -169,15 +194,18 @@ def tube(x, y, z, points, radius) -> np.ndarray:
     radius : mm, one number or one for each point (interpolated along each piece)
     """
     radius = np.broadcast_to(np.asarray(radius, np.float32), len(points))
-    best = None
+    best = np.full(np.broadcast(x, y, z).shape, FAR, np.float32)
+    low, high = z.min() - 5, z.max() + 5
     for i in range(len(points) - 1):
         a, b = np.asarray(points[i], np.float32), np.asarray(points[i + 1], np.float32)
+        reach = max(radius[i], radius[i + 1])
+        if max(a[2], b[2]) + reach < low or min(a[2], b[2]) - reach > high:
+            continue  # this piece does not come near the slice
         d = b - a
         t = ((x - a[0]) * d[0] + (y - a[1]) * d[1] + (z - a[2]) * d[2]) / max(d @ d, 1e-6)
         t = np.clip(t, 0, 1)
         gap = (x - a[0] - t * d[0]) ** 2 + (y - a[1] - t * d[1]) ** 2 + (z - a[2] - t * d[2]) ** 2
-        piece = np.sqrt(gap) - (radius[i] + t * (radius[i + 1] - radius[i]))
-        best = piece if best is None else np.minimum(best, piece)
+        best = np.minimum(best, np.sqrt(gap) - (radius[i] + t * (radius[i + 1] - radius[i])))
     return best
 
 
@@ -201,7 +229,13 @@ def paint(layers: dict[str, np.ndarray], name: str | None, cover: np.ndarray) ->
     layers : tissue name -> fraction of each pixel; changed in place
     cover : fraction of each pixel that the new tissue takes
     """
-    for key in layers:
-        layers[key] = layers[key] * (1 - cover)
+    taken = np.flatnonzero(cover.any(axis=1))
+    if taken.size == 0:
+        return
+    if name is not None and name not in layers:
+        layers[name] = np.zeros(cover.shape, np.float32)
+    rows = slice(taken[0], taken[-1] + 1)
+    for below in layers.values():
+        below[rows] *= 1 - cover[rows]
     if name is not None:
-        layers[name] = layers.get(name, 0) + cover
+        layers[name][rows] += cover[rows]
