@@ -197,6 +197,7 @@ def _execute(
                     kernel_name="python3",
                     cwd=project_root() / "book",
                     request_save_on_cell_execute=False,
+                    extra_arguments=["--log-level=50"],  # the kernel's own chatter
                 )
             except papermill.PapermillExecutionError as error:
                 raise _failure(chapter, error, after, name) from error

@@ -1,0 +1,91 @@
+"""Fixtures that several test files share."""
+
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+TINY = """# %% [markdown]
+# # A tiny chapter
+# It writes what it was asked for.
+
+# %% tags=["parameters"]
+accel = 4  # acceleration
+profile = "quick"  # quick, standard or paper
+
+# %%
+from recon.results import parameters
+
+rules = {name: parameters.MRI[name] for name in ("accel", "profile")}
+settings = parameters.check(globals(), rules)
+
+# %%
+from recon.results import provenance, store
+
+# one row is enough
+fields = {"data": "none", "task": "none", "contrast": "all", "region": "full", "n": 1}
+row = store.row(
+    **fields, accel=accel, effective_accel=accel, method="unet", metric="psnr",
+    value=float(accel), ci95=(accel, accel),
+)
+path = store.save(store.Run("tiny", profile, settings, [row], provenance.collect("tiny")))
+print(path.name)
+"""
+
+
+@dataclass(frozen=True)
+class Checkout:
+    """A checkout of its own, with the library and one tiny chapter, in a temporary folder."""
+
+    root: Path
+
+    @property
+    def chapter(self) -> Path:
+        return self.root / "book" / "tiny.py"
+
+    @property
+    def notebook(self) -> Path:
+        return self.root / "book" / "tiny.ipynb"
+
+    def environment(self) -> dict[str, str]:
+        """Variables under which `recon` is this checkout's own."""
+        import os
+
+        kept = {key: value for key, value in os.environ.items() if not key.startswith("RECON_")}
+        return {**kept, "PYTHONPATH": str(self.root / "lib"), "OMP_NUM_THREADS": "1"}
+
+    def start(self, *words: str) -> subprocess.Popen:
+        """Start ``python -m recon WORDS`` from another working directory."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "recon", *words],
+            cwd=self.root.parent,
+            env=self.environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def recon(self, *words: str) -> subprocess.CompletedProcess:
+        """Run ``python -m recon WORDS`` to its end."""
+        process = self.start(*words)
+        out, err = process.communicate(timeout=60)
+        return subprocess.CompletedProcess(words, process.returncode, out, err)
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Checkout:
+    """See `Checkout`."""
+    root = tmp_path / "checkout"
+    skip = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "lib" / "recon", root / "lib" / "recon", ignore=skip)
+    shutil.copytree(ROOT / "data_manifests", root / "data_manifests")
+    shutil.copytree(ROOT / "book" / "claims", root / "book" / "claims")
+    (root / "book" / "results").mkdir()
+    shutil.copy(ROOT / "environment.yml", root)
+    (root / "book" / "tiny.py").write_text(TINY)
+    return Checkout(root)

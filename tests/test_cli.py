@@ -1,0 +1,155 @@
+"""The command line, in a checkout of its own: what it runs, refuses, and never replaces."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+
+def state(notebook) -> dict:
+    return json.loads(notebook.read_text())
+
+
+def test_execute_stamps_a_clean_notebook_that_is_then_fresh(checkout):
+    done = checkout.recon("execute", "tiny")
+    assert done.returncode == 0, done.stderr
+    book = state(checkout.notebook)
+    code = [cell for cell in book["cells"] if cell["cell_type"] == "code"]
+    assert [cell["execution_count"] for cell in code] == [1, 2, 3]
+    assert all("injected-parameters" not in str(cell["metadata"]) for cell in code)
+    text = checkout.notebook.read_text()
+    assert "start_time" not in text and "papermill" not in book["metadata"]
+    assert str(checkout.root) not in text
+    assert len(book["metadata"]["recon"]["source_sha256"]) == 64
+    fresh = checkout.recon("stale")
+    assert (fresh.returncode, fresh.stdout) == (0, "")
+    # Executing once more changes nothing that a diff would show, but for the time it took.
+    before = re.sub(r'"(seconds|peak_memory_mb)": \d+', "", text)
+    checkout.recon("execute", "tiny")
+    after = re.sub(r'"(seconds|peak_memory_mb)": \d+', "", checkout.notebook.read_text())
+    assert after == before
+
+
+def test_run_names_its_output_by_its_parameters(checkout):
+    done = checkout.recon("run", "tiny", "--param", "accel", "6")
+    assert done.returncode == 0, done.stderr
+    runs = checkout.root / "runs"
+    assert done.stdout.strip() == str(runs / "tiny_accel-6.ipynb")
+    stored = json.loads((runs / "tiny_accel-6.json").read_text())
+    assert stored["parameters"] == {"accel": 6, "profile": "quick"}
+    assert stored["rows"][0]["value"] == 6.0
+    assert not checkout.notebook.exists()
+
+
+def test_a_reference_run_is_kept_among_the_committed_results(checkout):
+    checkout.recon("run", "tiny", "-p", "accel", "5", "--reference")
+    reference = checkout.root / "book" / "results" / "tiny_accel-5.json"
+    assert reference.is_file()
+    assert checkout.recon("stale", "--reference").stdout == ""
+    checkout.chapter.write_text(checkout.chapter.read_text() + "\nprint(1)\n")
+    told = checkout.recon("stale", "--reference")
+    assert told.returncode == 0  # older code is no error
+    assert told.stdout.startswith("tiny_accel-5.json: made by") and "code changed" in told.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("tiny", "-p", "acel", "6"), "unknown parameter 'acel' (did you mean 'accel'?)"),
+        (("tiny", "-p", "accel", "six"), "accel is 'six', but must be a number like 4"),
+        (("tiny", "-p", "accel", "16"), "accel is 16, but must lie from 2 to 12"),
+        (("tiny", "-p", "accel", "nan"), "accel is nan, but must lie from 2 to 12"),
+        (("tiny", "-p", "profile", "quik"), "'quick', 'standard', 'paper' (did you mean 'quick'?)"),
+        (("tinny",), "there is no chapter 'tinny': the book has tiny"),
+    ],
+)
+def test_bad_input_gets_one_line_and_status_2(checkout, words, said):
+    done = checkout.recon("run", *words)
+    assert done.returncode == 2
+    last = [line for line in done.stderr.splitlines() if line.startswith("recon: ")]
+    assert len(last) == 1 and said in last[0]
+    assert "Traceback" not in done.stderr
+    assert not list((checkout.root).glob("runs/*.ipynb"))
+
+
+def test_plain_papermill_is_refused_an_unknown_parameter_by_the_chapter(checkout, tmp_path):
+    checkout.recon("execute", "tiny")
+    for given, said in (("acel", "unknown parameter 'acel'"), ("accel", "")):
+        out = tmp_path / "out.ipynb"
+        words = [sys.executable, "-m", "papermill", checkout.notebook, out, "-p", given, "6"]
+        done = subprocess.run(
+            words, capture_output=True, text=True, env=checkout.environment(), cwd=tmp_path
+        )
+        assert (done.returncode != 0) == bool(said)
+        assert said in done.stderr
+
+
+def test_a_failed_cell_replaces_nothing(checkout):
+    checkout.recon("execute", "tiny")
+    good = checkout.notebook.read_text()
+    checkout.chapter.write_text(checkout.chapter.read_text() + "\n# %%\n1 / 0\n")
+    done = checkout.recon("execute", "tiny")
+    assert done.returncode == 1
+    assert "recon: tiny failed in code cell 4: ZeroDivisionError: division by zero" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert checkout.notebook.read_text() == good
+    assert (checkout.root / "runs" / "tiny.failed.ipynb").is_file()
+
+
+@pytest.mark.parametrize(("how", "status"), [(signal.SIGKILL, -9), (signal.SIGINT, 130)])
+def test_a_kill_in_the_middle_replaces_nothing(checkout, how, status):
+    checkout.recon("execute", "tiny")
+    good = checkout.notebook.read_text()
+    begun = checkout.root / "begun"
+    wait = f"\n# %%\nimport pathlib, time\npathlib.Path({str(begun)!r}).touch()\ntime.sleep(60)\n"
+    checkout.chapter.write_text(checkout.chapter.read_text() + wait)
+    process = checkout.start("execute", "tiny")
+    deadline = time.monotonic() + 40
+    while not begun.exists():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    os.kill(process.pid, how)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == status
+    if how == signal.SIGINT:
+        assert "recon: stopped" in err and "Traceback" not in err
+    assert checkout.notebook.read_text() == good
+    assert not [path.name for path in checkout.notebook.parent.iterdir() if "tmp" in path.name]
+
+
+def test_sync_renews_text_and_keeps_outputs_and_ids(checkout):
+    checkout.recon("execute", "tiny")
+    before = state(checkout.notebook)["cells"]
+    text = checkout.chapter.read_text()
+    checkout.chapter.write_text(
+        text.replace("what it was asked for", "another text").replace("# one row", "# a row")
+    )
+    assert "text renewed" in checkout.recon("sync").stdout
+    after = state(checkout.notebook)["cells"]
+    assert "another text" in "".join(after[0]["source"])
+    assert "# a row" in "".join(after[3]["source"])
+    assert [cell["id"] for cell in after] == [cell["id"] for cell in before]
+    assert after[3]["outputs"] == before[3]["outputs"] != []
+    assert checkout.recon("stale").returncode == 0
+    checkout.chapter.write_text(text.replace("float(accel)", "float(accel) + 1"))
+    kept = checkout.notebook.read_text()
+    assert "its code changed" in checkout.recon("sync").stdout
+    assert checkout.notebook.read_text() == kept
+
+
+def test_claims_are_listed_with_computed_verdicts(checkout):
+    done = checkout.recon("claims")
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"chen-2022: \d+ claims: 0 reproduced", done.stdout)
+
+
+def test_every_command_has_help():
+    words = [sys.executable, "-m", "recon"]
+    for command in ("run", "execute", "sync", "stale", "claims", "data"):
+        done = subprocess.run([*words, command, "--help"], capture_output=True, text=True)
+        assert done.returncode == 0 and "usage: python -m recon" in done.stdout
