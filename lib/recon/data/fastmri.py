@@ -10,15 +10,12 @@ import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
-import scipy.fft
 
-from recon.data.header import read_header, write_header
+from recon.data.format import Volume, make_target, read_header, write_header
 from recon.errors import InputError
 
 __all__ = [
@@ -30,44 +27,6 @@ __all__ = [
     "volume_shape",
     "write_volume",
 ]
-
-
-@dataclass
-class Volume:
-    """One scan, or some slices of it.
-
-    Attributes
-    ----------
-    name : str
-        The file's name without its suffix.
-    kspace : np.ndarray
-        ``(slices, coils, H, W)`` complex64, centred, orthonormal; one coil keeps its axis.
-    target : np.ndarray or None
-        ``(slices, h, w)`` float32, the centre of the reference image; None in test files.
-    contrast : str
-        The attribute ``acquisition``, such as CORPD_FBK or AXT2.
-    crop : (int, int)
-        Size (h, w) of the picture that is compared.
-    padding : (int, int)
-        Columns (left, right) of k-space that were never acquired and are zero.
-    single_coil : bool
-        Whether the file has no coil axis.
-    mask : np.ndarray or None
-        ``(W,)`` bool, in files that come undersampled.
-    attributes : dict
-        All attributes of the file (``max``, ``norm``, ``patient_id``, ...). When writing,
-        ``pixel_mm`` (0.5) and ``thickness_mm`` (3) set the header's field of view.
-    """
-
-    name: str
-    kspace: np.ndarray
-    target: np.ndarray | None
-    contrast: str
-    crop: tuple[int, int]
-    padding: tuple[int, int] = (0, 0)
-    single_coil: bool = False
-    mask: np.ndarray | None = None
-    attributes: dict[str, Any] = field(default_factory=dict)
 
 
 def list_volumes(folder: Path | str) -> list[Path]:
@@ -185,20 +144,6 @@ def check(volume: Volume, task: str) -> None:
             f"{volume.name}: 'kspace' has one coil where several are expected: pass "
             "task='singlecoil'."
         )
-
-
-def make_target(kspace: np.ndarray, crop: tuple[int, int]) -> np.ndarray:
-    """Reference image of fully sampled k-space: RSS over the coils, cut to its centre.
-
-    ``(slices, coils, H, W)`` complex to ``(slices, h, w)`` float32. With one coil it is the
-    magnitude, fastMRI's ``reconstruction_esc``.
-    """
-    axes = (-2, -1)
-    images = scipy.fft.ifft2(scipy.fft.ifftshift(kspace, axes=axes), norm="ortho")
-    images = scipy.fft.fftshift(images, axes=axes)
-    root = np.sqrt(np.sum(images.real**2 + images.imag**2, axis=1))
-    top, left = ((n - c) // 2 for n, c in zip(root.shape[-2:], crop, strict=True))
-    return root[:, top : top + crop[0], left : left + crop[1]].astype(np.float32)
 
 
 def write_volume(path: Path | str, volume: Volume) -> None:

@@ -137,7 +137,7 @@ def set_folder(manifest: Manifest, profile: str, also: dict[str, Any]) -> Path:
     never taken for a newer one.
     """
     here = Path(__file__).parent
-    sources = [here / f"{name}.py" for name in ("simulate", "volumes", "fastmri", "header")]
+    sources = [here / f"{name}.py" for name in ("simulate", "volumes", "fastmri", "format")]
     sources += sorted(Path(phantoms.__file__).parent.glob("*.py"))
     made_of = {
         "profile": manifest.profiles[profile],

@@ -1,6 +1,6 @@
-"""The ISMRMRD header of a fastMRI file, as far as it is read.
+"""What a fastMRI file holds: the volume, its reference image, and the ISMRMRD header.
 
-Three things are in it: the matrix that was encoded (H readout samples, W columns), the matrix of
+Three things are read of the header: the matrix that was encoded (H readout samples, W columns), the matrix of
 the picture (h, w), and the range of columns that were really acquired. fastMRI stores k-space with
 the zero frequency in the middle column, zeros standing where nothing was acquired:
 
@@ -8,10 +8,14 @@ the zero frequency in the middle column, zeros standing where nothing was acquir
 """
 
 import xml.etree.ElementTree as etree
+from dataclasses import dataclass, field
+from typing import Any
 
+import numpy as np
+import scipy.fft
 from fastmri.data.mri_data import et_query
 
-__all__ = ["read_header", "write_header"]
+__all__ = ["Volume", "make_target", "read_header", "write_header"]
 
 TEMPLATE = """<?xml version="1.0" encoding="utf-8"?>
 <ismrmrdHeader xmlns="http://www.ismrm.org/ISMRMRD">
@@ -33,6 +37,58 @@ TEMPLATE = """<?xml version="1.0" encoding="utf-8"?>
   </encoding>
 </ismrmrdHeader>
 """
+
+
+@dataclass
+class Volume:
+    """One scan, or some slices of it.
+
+    Attributes
+    ----------
+    name : str
+        The file's name without its suffix.
+    kspace : np.ndarray
+        ``(slices, coils, H, W)`` complex64, centred, orthonormal; one coil keeps its axis.
+    target : np.ndarray or None
+        ``(slices, h, w)`` float32, the centre of the reference image; None in test files.
+    contrast : str
+        The attribute ``acquisition``, such as CORPD_FBK or AXT2.
+    crop : (int, int)
+        Size (h, w) of the picture that is compared.
+    padding : (int, int)
+        Columns (left, right) of k-space that were never acquired and are zero.
+    single_coil : bool
+        Whether the file has no coil axis.
+    mask : np.ndarray or None
+        ``(W,)`` bool, in files that come undersampled.
+    attributes : dict
+        All attributes of the file (``max``, ``norm``, ``patient_id``, ...). When writing,
+        ``pixel_mm`` (0.5) and ``thickness_mm`` (3) set the header's field of view.
+    """
+
+    name: str
+    kspace: np.ndarray
+    target: np.ndarray | None
+    contrast: str
+    crop: tuple[int, int]
+    padding: tuple[int, int] = (0, 0)
+    single_coil: bool = False
+    mask: np.ndarray | None = None
+    attributes: dict[str, Any] = field(default_factory=dict)
+
+
+def make_target(kspace: np.ndarray, crop: tuple[int, int]) -> np.ndarray:
+    """Reference image of fully sampled k-space: RSS over the coils, cut to its centre.
+
+    ``(slices, coils, H, W)`` complex to ``(slices, h, w)`` float32. With one coil it is the
+    magnitude, fastMRI's ``reconstruction_esc``.
+    """
+    axes = (-2, -1)
+    images = scipy.fft.ifft2(scipy.fft.ifftshift(kspace, axes=axes), norm="ortho")
+    images = scipy.fft.fftshift(images, axes=axes)
+    root = np.sqrt(np.sum(images.real**2 + images.imag**2, axis=1))
+    top, left = ((n - c) // 2 for n, c in zip(root.shape[-2:], crop, strict=True))
+    return root[:, top : top + crop[0], left : left + crop[1]].astype(np.float32)
 
 
 def write_header(
