@@ -62,11 +62,11 @@ def person(seed: int) -> Person:
         centre = (side * rng.uniform(24, 42), rng.uniform(-55, 40), rng.uniform(0, 40))
         tumour = (centre, rng.uniform(5, 13))
     return Person(
-        field_of_view=rng.uniform(222, 240),
+        field_of_view=rng.uniform(216, 232),
         levels=(rng.uniform(-46, -30), rng.uniform(52, 70)),
         rotation=rotation,
         scale=rng.normal(1.06, 0.025) * (1 + rng.normal(0, 0.02, 3)),
-        shift=rng.normal((0, -10, 0), (2.5, 4, 0)),
+        shift=rng.normal((0, -8, 0), (2.5, 3, 0)),
         warp=rng.uniform(0.7, 1.2),
         atrophy=0.55 * age + rng.normal(0, 0.08),
         ventricles=1.6 * age - 0.3 + rng.normal(0, 0.2),
@@ -211,7 +211,7 @@ def render(shape: tuple[int, int, int], contrast: str, seed: int) -> np.ndarray:
     Parameters
     ----------
     shape : (slices, height, width), at least 32 x 32; square pixels, the shorter side spans the
-        field of view (222 to 240 mm)
+        field of view (216 to 232 mm)
     contrast : T1, T2, FLAIR or T1POST
     seed : the person: the same seed shows the same anatomy in every contrast and on every grid
 

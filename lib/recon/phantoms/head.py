@@ -123,9 +123,9 @@ def inclusions(layers: dict[str, np.ndarray], x, y, z, depth, noise, edge: float
     """Petrous bones, falx, arteries of the base, dural sinuses, plexus; painted into `layers`."""
     for side in (-1, 1):
         # The petrous bone fills the wedge of space between temporal lobe and cerebellum.
-        petrous = ellipsoid(x * side, y, z, (48, -28, -40), (26, 17, 14)) + 1.5 * noise[0]
+        petrous = ellipsoid(x * side, y, z, (45, -28, -40), (24, 16, 14)) + 1.5 * noise[0]
         free = 1 - ramp(layers.get("grey", 0) + layers.get("white", 0), 0.1, 0.6)
-        cover = inside(petrous, 2) * free
+        cover = inside(petrous, 2) * free * inside(depth - 8, 2)
         paint(layers, "bone", cover)
         paint(layers, "mucosa", cover * 0.5 * ramp(noise[2] - 0.9, 0, 0.6))
     fluid = layers.get("csf", np.zeros_like(x))

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from recon.phantoms import joint
-from recon.phantoms.signals import signals
+from recon.phantoms.signals import TISSUES, signals
 from recon.phantoms.texture import (
     axes,
     between,
@@ -111,14 +111,14 @@ def _soft_tissue(layers, who: Knee, x, y, z, noise, edge, pixel, seed) -> None:
     paint(layers, "fat", inside(rim + 1.5 + 0.2 * noise[2], edge))
     # Septa run along the skin: ridges of a noise that is long in y and short in depth.
     under = np.clip(1.6 - (-rim) / (who.fat + 3), 0.25, 1)
-    for spacing, width in (((4.0, 16.0), 0.05), ((8.0, 26.0), 0.04)):
+    for spacing, width in (((2.5, 9.0), 0.06), ((4.0, 16.0), 0.05), ((8.0, 26.0), 0.04)):
         ridge = np.abs(noise_at(rng, rim + 2 * noise[0], y + 0.5 * z, spacing))
         cover = inside((ridge - width) * spacing[0], edge) * inside(rim + 2.5, 2)
-        paint(layers, "septum", 0.55 * under * cover)
+        paint(layers, "septum", 0.45 * under * cover)
     nearest, second = joint.muscles(x, y, z, who.bulk)
     deep = rim + who.fat + 1.5 + 1.2 * noise[0]
     belly = np.maximum(nearest + 0.6 * noise[1], deep)
-    paint(layers, "septum", 0.8 * between(deep, -0.7, 0.5, edge))
+    paint(layers, "septum", 0.6 * between(deep, -0.4, 0.3, edge) * ramp(noise[0], -1.5, 0.3))
     paint(layers, "septum", 0.7 * inside(belly - 0.8, edge))
     paint(layers, "muscle", slab(belly, pixel, THICKNESS))
     seam = np.maximum(second - nearest - 0.7, belly)
@@ -168,7 +168,7 @@ def _joint(layers, who: Knee, x, y, z, noise, edge, seed) -> dict[str, np.ndarra
     pouch = np.maximum(pouch, np.maximum(z + 14, np.abs(y - 50) - 14 - 3 * noise[0]))
     paint(layers, "fluid", inside(pouch, edge))
     # In the notch: fatty synovium, then the cruciate ligaments.
-    paint(layers, "fat", 0.8 * inside(np.maximum(joint.notch(x, y, z), 4 - y), 2))
+    paint(layers, "fat", 0.6 * inside(np.maximum(joint.notch(x, y, z), 4 - y), 2))
     fibres = 0.75 + 0.1 * noise_at(rng, x - 0.35 * y, y, (1.0, 8.0))
     anterior = tube(x, y, z, [(0, -8, -9), (4, 6, 4), (9, 22, 19)], [5.0, 4.2, 4.5])
     posterior = tube(x, y, z, [(0, -14, 30), (-2, 4, 22), (-7, 15, 4)], [5, 5.5, 5.5])
@@ -305,9 +305,11 @@ def render(shape: tuple[int, int, int], contrast: str, seed: int) -> np.ndarray:
         fine = noise2d(rng, rows, columns, 0.55, pixel)
         upright = noise2d(rng, rows, columns, (1.5, 0.5), pixel)  # trabeculae and muscle fibres
         patchy = noise2d(rng, rows, columns, 3.0, pixel)
+        leak = np.exp(0.35 * noise2d(rng, rows, columns, 45)) if contrast == "PDFS" else 1
         for name, cover in layers.items():
             grain = _GRAIN.get(name, 0.03)
             along = upright if name in ("marrow", "red_marrow", "muscle", "ligament") else fine
-            image[k] += value[name] * cover * (1 + grain * (along + 0.7 * patchy))
+            grey = value[name] * cover * (1 + grain * (along + 0.7 * patchy))
+            image[k] += grey * leak if TISSUES[name].fat > 0.5 else grey
     bias = noise2d(rng, rows, columns, 70)
     return np.clip(image * np.exp(0.07 * bias), 0, None).astype(np.float32)

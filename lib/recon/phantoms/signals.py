@@ -108,9 +108,9 @@ def _signal(name: str, t: Tissue, contrast: str, timing: np.ndarray, suppression
         inversion = null_time(TISSUES["csf"].t1, repetition)
         return 2.6 * inversion_recovery(t, repetition, inversion, 90 * b)
     if contrast == "PD":
-        return 1.1 * spin_echo(t, 2900 * a, 29 * b)
+        return 1.12 * spin_echo(t, 2900 * a, 29 * b)
     if contrast == "PDFS":
-        return 1.75 * (1 - t.fat * (1 - suppression)) * spin_echo(t, 2900 * a, 33 * b)
+        return 2.0 * (1 - t.fat * (1 - suppression)) * spin_echo(t, 2900 * a, 33 * b)
     raise KeyError(contrast)
 
 
