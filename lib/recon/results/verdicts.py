@@ -41,13 +41,15 @@ METRICS = {"psnr": "PSNR", "ssim": "SSIM", "nmse": "NMSE"}
 class Outcome:
     """What became of one part: ``holds``, ``partly``, ``fails`` or ``untested``, and why.
 
-    `rows` are the rows that decided it, the claimed method's first.
+    `rows` are the rows that decided it, the claimed method's first; `absent` the methods (names in
+    print) that no run has.
     """
 
     part: Part
     outcome: str
     reason: str
     rows: tuple[dict[str, Any], ...] = ()
+    absent: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -102,11 +104,31 @@ def judge(claim: Claim, records: list[dict[str, Any]]) -> Verdict:
         verdict, deciding = NOT_REPRODUCED, tested
     else:
         verdict, deciding = PARTLY, [one for one in outcomes if one.outcome != "holds"]
-    reasons = list(dict.fromkeys(one.reason for one in deciding))
-    more = f"; and {len(reasons) - 3} more" if len(reasons) > 3 else ""
-    detail = "; ".join(reasons[:3]) + more
+    detail = _summary(claim, deciding)
     reason = f"{_tally(outcomes)}: {detail}" if tested else detail
     return Verdict(claim, verdict, reason, outcomes)
+
+
+def _summary(claim: Claim, outcomes: Iterable[Outcome]) -> str:
+    """Distinct reasons, at most four; what has no run is gathered into one list of names."""
+    absent: dict[str, list[float]] = {}
+    others = []
+    for one in outcomes:
+        for name in one.absent:
+            absent.setdefault(name, []).append(one.part.accel)
+        if not one.absent:
+            others.append(one.reason)
+    others = list(dict.fromkeys(others))
+    shown = others[:3] + ([f"and {len(others) - 3} more"] if len(others) > 3 else [])
+    wanted = {part.accel for part in claim.parts}
+    by_accel: dict[str, list[str]] = {}
+    for name, accels in absent.items():
+        missing = sorted(set(accels))
+        at = "" if set(missing) == wanted else "at " + " and ".join(f"{a:g}x" for a in missing)
+        by_accel.setdefault(at, []).append(name)
+    for at, names in by_accel.items():
+        shown.append(" ".join(f"no run yet {at} of {', '.join(names)}".split()))
+    return "; ".join(shown)
 
 
 def _tally(outcomes: Iterable[Outcome]) -> str:
@@ -167,8 +189,7 @@ def _greater(claim: Claim, part: Part, records: list[dict]) -> Outcome:
         rows = _rows(claim.experiment, part, method, part.against, records)
         if rows:
             return _worst([_above_zero(claim, part, row) for row in rows])
-    names = " or ".join(claim.names[method] for method in part.methods)
-    return Outcome(part, "untested", f"no run yet of {names} against {claim.names[part.against]}")
+    return _untested(claim, part, records)
 
 
 def _above_zero(claim: Claim, part: Part, row: dict) -> Outcome:
@@ -185,6 +206,17 @@ def _above_zero(claim: Claim, part: Part, row: dict) -> Outcome:
     return Outcome(part, "holds", f"{label} holds", (row,))
 
 
+def _untested(claim: Claim, part: Part, records: list[dict]) -> Outcome:
+    """No rows decide a part: because no run has its methods, or none compares them."""
+    absent = tuple(
+        " or ".join(claim.names[method] for method in methods)
+        for methods in (part.methods, (part.against,))
+        if not any(_rows(claim.experiment, part, method, None, records) for method in methods)
+    )
+    label = _label(claim, part, part.methods[-1])
+    return Outcome(part, "untested", f"no run has a paired difference of {label}", absent=absent)
+
+
 def _ordering(claim: Claim, part: Part, records: list[dict]) -> Outcome:
     better, worse = part.methods[0], part.against
     rows = _rows(claim.experiment, part, better, worse, records)
@@ -194,8 +226,7 @@ def _ordering(claim: Claim, part: Part, records: list[dict]) -> Outcome:
     second = _rows(claim.experiment, part, worse, None, records)
     pairs = [(a, b) for a in first for b in second if a["run"] == b["run"]]
     if not pairs:
-        names = f"{claim.names[better]} and {claim.names[worse]}"
-        return Outcome(part, "untested", f"no run yet has both {names}")
+        return _untested(claim, part, records)
     return _worst([_apart(part, a, b, _label(claim, part, better)) for a, b in pairs])
 
 
@@ -235,8 +266,9 @@ def _exceeds(claim: Claim, part: Part, records: list[dict]) -> Outcome:
         if a["data"] in claim.experiment.published and b["data"] in claim.other_experiment.published
     ]
     if not pairs:
-        names = f"{claim.names[method]} with {claim.names[part.against]}"
         tasks = f"{claim.experiment.task} and {claim.other_experiment.task}"
-        return Outcome(part, "untested", f"no runs yet compare {names} both {tasks}")
+        return Outcome(
+            part, "untested", f"no runs yet to compare, {tasks}, on the same kind of data"
+        )
     label = f"gain of {_label(claim, part, method)}"
     return _worst([_apart(part, a, b, label) for a, b in pairs])
