@@ -1,0 +1,451 @@
+"""Results: rows and runs, staleness, claims whose verdicts follow the rows, tables, parameters."""
+
+import json
+import math
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from recon.errors import InputError
+from recon.results import claims, parameters, provenance, staleness, store, tables, verdicts
+
+
+def value(method, mean, half=0.2, **fields):
+    """A value row; `half` the width of its interval to either side."""
+    return store.row(
+        **{**COMMON, **fields}, method=method, value=mean, ci95=(mean - half, mean + half)
+    )
+
+
+def difference(method, against, mean, half=0.2, p=1e-6, **fields):
+    return value(method, mean, half, against=against, p_value=p, **fields)
+
+
+COMMON = {
+    "data": "simulated_knee",
+    "task": "multicoil",
+    "contrast": "all",
+    "accel": 4,
+    "effective_accel": 3.9,
+    "metric": "psnr",
+    "region": "body",
+    "n": 24,
+}
+
+
+def a_run(rows, profile="standard", **settings):
+    return store.Run("no_such_chapter", profile, {"seed": 0, **settings}, rows, {"seconds": 1.0})
+
+
+# --- rows and runs ---------------------------------------------------------------------------
+
+
+def test_a_run_comes_back_as_it_was_saved(tmp_path):
+    run = a_run([value("unet", 30.0), difference("pcrnn_s", "unet", 2.0)])
+    path = store.save(run, tmp_path / "run.json")
+    assert store.load(path) == run
+    assert path.read_text() == path.read_text().strip() + "\n"
+    assert list(json.loads(path.read_text())) == sorted(json.loads(path.read_text()))
+    assert stat.S_IMODE(path.stat().st_mode) == 0o644
+    table = store.load_all(tmp_path)
+    assert list(table["method"]) == ["unet", "pcrnn_s"]
+    assert table["lo"].tolist() == [29.8, 1.8] and table["profile"].eq("standard").all()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"value": math.nan}, "value is nan"),
+        ({"value": None}, "value is None"),
+        ({"ci95": [1.0]}, "ci95 is [1.0]"),
+        ({"ci95": [2.0, 1.0]}, "lower bound"),
+        ({"ci95": [0.0, math.inf]}, "ci95"),
+        ({"n": True}, "n is True"),
+        ({"against": "unet"}, "no field 'p_value'"),
+        ({"extra": [1]}, "extra is [1]"),
+    ],
+)
+def test_a_malformed_row_is_refused_and_the_old_file_stays(tmp_path, change, said):
+    path = store.save(a_run([value("unet", 30.0)]), tmp_path / "run.json")
+    good = path.read_bytes()
+    bad = {**value("unet", 30.0), **change}
+    with pytest.raises(InputError, match=r"run\.json, row 0") as error:
+        store.save(a_run([bad]), path)
+    assert said in str(error.value)
+    assert path.read_bytes() == good and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
+    path = store.save(a_run([value("unet", 30.0)]), tmp_path / "run.json")
+    good = path.read_bytes()
+
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(store.os, "fsync", full)
+    with pytest.raises(InputError, match=r"run\.json cannot be written \(No space left"):
+        store.save(a_run([value("unet", 31.0)]), path)
+    assert path.read_bytes() == good and list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"chapter": 1}', "\x00"])
+def test_a_damaged_run_is_named(tmp_path, content):
+    (tmp_path / "broken.json").write_text(content)
+    with pytest.raises(InputError, match=r"broken\.json"):
+        store.load_all(tmp_path)
+
+
+def test_results_name_no_folder_of_the_machine(tmp_path):
+    run = a_run([value("unet", 30.0)], data_root="/home/somebody/fastmri")
+    assert "somebody" not in store.save(run, tmp_path / "run.json").read_text()
+    name = store.run_name(run.chapter, run.parameters)
+    other = store.run_name(run.chapter, {**run.parameters, "data_root": "/mnt/fastmri"})
+    assert "somebody" not in name and name != other
+
+
+def test_a_figure_lies_beside_its_run(tmp_path, monkeypatch):
+    from matplotlib.figure import Figure
+
+    monkeypatch.setenv("RECON_RUNS", str(tmp_path))
+    run = a_run([value("unet", 30.0)])
+    numbers, figure = store.save(run), store.save_figure(run, "worst", Figure())
+    assert figure.name == numbers.stem + "_worst.png"
+    assert figure.read_bytes().startswith(b"\x89PNG")
+
+
+def test_provenance_names_the_commit_and_the_processor_but_no_host():
+    made = provenance.collect("scoreboard", seed=3, seconds=1.23)
+    assert set(staleness.HASHES) <= set(made)
+    assert made["seed"] == 3 and made["seconds"] == 1.2 and made["peak_memory_mb"] > 10
+    assert os.uname().nodename not in str(made["device"])
+    assert str(Path.home()) not in json.dumps(made)
+
+
+# --- staleness -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def fresh(checkout):
+    """A checkout whose notebook carries the stamp of what is there now; returns `stale`."""
+    chapter = checkout.chapter.read_text()
+    checkout.chapter.write_text(chapter + '\n# %%\ndata = "simulated_knee"\n')
+    stamped = {"metadata": {"recon": staleness.hashes("tiny", checkout.root)}}
+    checkout.notebook.write_text(json.dumps(stamped))
+
+    def stale():
+        return staleness.stale("tiny", checkout.root)
+
+    assert stale() == []
+    return stale
+
+
+def edit(path, old, new):
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+
+def test_code_makes_a_chapter_stale(checkout, fresh):
+    edit(checkout.chapter, "value=float(accel)", "value=float(accel) + 1")
+    assert fresh() == ["its code changed"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("# It writes what", "# It now writes what"),  # Markdown
+        ("# one row is enough", "# a single row"),  # a comment
+        ("accel = 4  # acceleration", "accel = 4  # nominal acceleration"),
+    ],
+)
+def test_wording_of_a_chapter_costs_no_run(checkout, fresh, old, new):
+    edit(checkout.chapter, old, new)
+    assert fresh() == []
+
+
+def test_moving_code_to_another_cell_makes_a_chapter_stale(checkout, fresh):
+    edit(checkout.chapter, "\npath = store.save", "\n# %%\npath = store.save")
+    assert fresh() == ["its code changed"]
+
+
+def test_the_library_counts_through_imports_but_its_docstrings_do_not(checkout, fresh):
+    lib = checkout.root / "lib" / "recon"
+    edit(lib / "results" / "store.py", '"""One execution of one chapter.', '"""A run.')
+    edit(lib / "errors.py", "class InputError", "# a comment\nclass InputError")
+    assert fresh() == []
+    (lib / "data" / "unused.py").write_text("x = 1\n")
+    assert fresh() == []
+    edit(lib / "paths.py", '"runs"', '"outputs"')  # imported by what the chapter imports
+    assert fresh() == ["a library file that it imports changed"]
+
+
+def test_manifest_environment_and_inputs_count(checkout, fresh):
+    manifest = checkout.root / "data_manifests" / "simulated_knee.yml"
+    manifest.write_text("# a comment\n" + manifest.read_text())
+    assert fresh() == []
+    manifest.write_text(manifest.read_text() + "\nremark: changed\n")
+    assert fresh() == ["a data manifest that it names changed"]
+    other = checkout.root / "data_manifests" / "never_named.yml"
+    other.write_text("name: never_named\n")
+    assert fresh() == ["a data manifest that it names changed"]
+    edit(checkout.root / "environment.yml", "numpy==", "numpy==9.")
+    assert "environment.yml changed" in fresh()
+
+
+def test_a_page_that_reads_results_goes_stale_with_them(checkout):
+    edit(checkout.chapter, "print(path.name)", "print(store.reference_runs())")
+    before = staleness.hashes("tiny", checkout.root)
+    reference = checkout.root / "book" / "results" / "other.json"
+    store.save(a_run([value("unet", 30.0)]), reference)
+    assert staleness.hashes("tiny", checkout.root)["inputs_sha256"] != before["inputs_sha256"]
+    edit(checkout.chapter, "store.reference_runs()", 'store.reference_runs("tiny")')
+    named = staleness.hashes("tiny", checkout.root)["inputs_sha256"]
+    assert named == before["inputs_sha256"]  # another chapter's run is none of its business
+
+
+def test_a_missing_damaged_or_unstamped_notebook_is_stale(checkout):
+    assert staleness.stale("tiny", checkout.root) == ["tiny.ipynb does not exist"]
+    checkout.notebook.write_text("{")
+    assert staleness.stale("tiny", checkout.root) == ["tiny.ipynb is damaged"]
+    checkout.notebook.write_text('{"metadata": {}}')
+    assert "never executed" in staleness.stale("tiny", checkout.root)[0]
+
+
+# --- parameters ------------------------------------------------------------------------------
+
+
+def test_the_chapters_own_names_are_no_unknown_parameters():
+    values = {"accel": 4, "epochs": 3, "In": ["", "accel = 4", "# Parameters\naccel = 4\n"]}
+    assert parameters.check(values, {"accel": parameters.number(2, 12)}) == {"accel": 4}
+    values["In"].append("# Parameters\nepoks = 3\n")
+    with pytest.raises(InputError, match="unknown parameter 'epoks'"):
+        parameters.check(values, {"accel": parameters.number(2, 12)})
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        ("accel", "6"),
+        ("accel", 0),
+        ("accel", True),
+        ("accel", math.nan),
+        ("accel", 1000),
+        ("coils", 2.5),
+        ("coils", -1),
+        ("task", "multi"),
+        ("profile", "fast"),
+        ("data", "no_such_set"),
+        ("data_root", None),
+        ("mask_type", 4),
+        ("device", "gpu"),
+        ("seed", "zero"),
+    ],
+)
+def test_wrong_values_are_refused_by_name(name, wrong):
+    with pytest.raises(InputError, match=f"^{name} is"):
+        parameters.MRI[name](name, wrong)
+
+
+def test_right_values_pass():
+    good = {"accel": 6.5, "coils": 4.0, "device": "cuda:1", "test_data": "", "seed": 1}
+    for name, value_given in good.items():
+        assert parameters.MRI[name](name, value_given) == value_given
+
+
+@pytest.mark.parametrize("cell", ["accel = 2 + n", "import os", "a = b = 1", "accel ="])
+def test_a_parameters_cell_holds_literals_only(tmp_path, cell):
+    path = tmp_path / "chapter.py"
+    path.write_text(f'# %% tags=["parameters"]\n{cell}\n# %%\nx = 1\n')
+    with pytest.raises(InputError, match="must hold literals only"):
+        parameters.declared(path)
+
+
+# --- claims ----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def paper():
+    return claims.load("chen-2022")
+
+
+def verdict_of(paper, name, rows, **settings):
+    claim = next(claim for claim in paper.claims if claim.id == name)
+    frame = store.frame([a_run(rows, **settings)])
+    judged = {one.claim.id: one for one in verdicts.judge_all(paper, frame)}
+    return judged[claim.id]
+
+
+def test_every_number_of_the_tables_is_a_claim(paper):
+    cells = [claim for claim in paper.claims if claim.cell]
+    sizes = {name: len(table.rows) * len(table.columns) for name, table in paper.tables.items()}
+    assert sizes == {"I": 72, "II": 108, "VI": 32}
+    assert len(cells) == sum(sizes.values())
+    # All is the mean over the volumes of PD and PDFS, so it lies between them.
+    for name in ("I", "II"):
+        rows = {(contrast, method): v for _, contrast, method, v in paper.tables[name].rows}
+        for (contrast, method), values in rows.items():
+            if contrast == "all":
+                pair = zip(rows["PD", method], rows["PDFS", method], values, strict=True)
+                assert all(min(a, b) <= both <= max(a, b) for a, b, both in pair)
+
+
+def over_unet(psnr=2.0, p=1e-6, **fields):
+    """Rows for the twelve comparisons of claim II-s-over-unet."""
+    return [
+        difference("pcrnn_s", "unet", psnr, 0.2, p, contrast=c, metric=m, accel=a, **fields)
+        for c in ("PD", "PDFS", "all")
+        for m in ("psnr", "ssim")
+        for a in (4, 6)
+    ]
+
+
+def test_greater_flips_with_the_rows(paper):
+    def judged(rows):
+        return verdict_of(paper, "II-s-over-unet", rows).verdict
+
+    assert judged(over_unet()) == "reproduced"
+    assert judged(over_unet(-2.0)) == "not reproduced"
+    assert judged(over_unet(0.1)) == "not reproduced"  # the interval includes zero
+    assert judged(over_unet()[:5]) == "partly"
+    assert judged(over_unet()[:6] + over_unet(-2.0)[6:]) == "partly"
+    assert judged([value("unet", 30.0)]) == "not testable on this data"
+    assert judged(over_unet(data="simulated_leaves")) == "not testable on this data"
+
+
+def test_a_published_p_value_must_be_reached(paper):
+    def judged(p, n=24):
+        rows = [
+            difference("pcrnn_s", other, 2.0, 0.2, p, metric="ssim", accel=a, n=n)
+            for other in ("cs", "unet", "vn", "vsnet", "kikinet", "d5c5", "complexmri")
+            for a in (4, 6)
+        ]
+        return verdict_of(paper, "II-s-ssim-p", rows)
+
+    assert judged(1e-6).verdict == "reproduced"
+    assert judged(1e-3).verdict == "partly"
+    assert "8 volumes cannot give less than 0.008" in judged(0.0078, n=8).reason
+
+
+def test_better_data_and_longer_training_decide_and_of_equals_the_worst(paper):
+    def judged(*runs):
+        frame = store.frame([a_run(rows, profile, seed=seed) for rows, profile, seed in runs])
+        found = verdicts.judge_all(paper, frame)
+        return next(one for one in found if one.claim.id == "II-s-over-unet")
+
+    real = over_unet(-2.0, data="fastmri_knee_multicoil")
+    assert judged((over_unet(), "paper", 0), (real, "quick", 0)).verdict == "not reproduced"
+    both = judged((over_unet(-2.0), "quick", 0), (over_unet(), "standard", 0))
+    assert both.verdict == "reproduced" and both.data == ("simulated_knee (standard)",)
+    seeds = (over_unet(), "standard", 0), (over_unet(-2.0), "standard", 1)
+    assert judged(*seeds).verdict == "not reproduced"
+
+
+def test_values_are_testable_on_the_published_data_only(paper):
+    name = "II-knee_multicoil-all-unet-psnr-4x"  # 35.6 in the paper, tolerance 0.5
+
+    def judged(mean, data):
+        return verdict_of(paper, name, [value("unet", mean, data=data)]).verdict
+
+    assert judged(35.6, "simulated_knee") == "not testable on this data"
+    assert judged(35.3, "fastmri_knee_multicoil") == "reproduced"
+    assert judged(36.5, "fastmri_knee_multicoil") == "not reproduced"
+
+
+def test_an_order_is_tested_neighbour_by_neighbour(paper):
+    def judged(second, first, third, half=0.2):
+        means = {"convrnn2": second, "convrnn1": first, "convrnn3": third}
+        rows = [
+            value(method, mean, half, metric=m, accel=a)
+            for method, mean in means.items()
+            for m in ("psnr", "ssim")
+            for a in (4, 6)
+        ]
+        return verdict_of(paper, "VI-knee-order", rows).verdict
+
+    assert judged(36, 30, 26) == "reproduced"
+    assert judged(36, 30, 26, half=9) == "partly"  # right order, overlapping intervals
+    assert judged(26, 30, 36) == "not reproduced"
+    assert judged(36, 26, 30) == "partly"
+
+
+def test_one_gain_exceeds_another(paper):
+    def judged(many, one, half=0.2):
+        rows = [
+            difference("pcrnn_s", "unet", mean, half, metric=m, accel=a, task=task)
+            for task, mean in (("multicoil", many), ("singlecoil", one))
+            for m in ("psnr", "ssim")
+            for a in (4, 6)
+        ]
+        return verdict_of(paper, "II-more-than-I", rows).verdict
+
+    assert judged(3.5, 0.9) == "reproduced"
+    assert judged(0.9, 3.5) == "not reproduced"
+    assert judged(3.5, 3.4) == "partly"
+
+
+def test_claims_that_nothing_here_can_test_say_why(paper):
+    judged = verdict_of(paper, "II-radiologists", over_unet())
+    assert judged.verdict == "not testable on this data" and "radiologists" in judged.reason
+
+
+def test_no_verdict_is_typed_and_broken_claims_are_refused(tmp_path):
+    import yaml
+
+    text = (claims.claims_dir() / "chen-2022.yml").read_text()
+    assert not any(word in text for word in verdicts.VERDICTS)
+    content = yaml.safe_load(text)
+    breaks = {
+        "verdict": lambda c: c["claims"][0].update(verdict="reproduced"),
+        "no method 'unett'": lambda c: c["claims"][0].update(against=["unett"]),
+        "columns": lambda c: c["tables"][0]["rows"][0].pop(),
+        "two claims": lambda c: c["claims"].append(c["claims"][0]),
+        "p_below": lambda c: c["claims"][3].update(p_below="small"),
+    }
+    for number, (said, change) in enumerate(breaks.items()):
+        broken = yaml.safe_load(text)
+        change(broken)
+        path = tmp_path / f"paper-{number}.yml"
+        path.write_text(yaml.safe_dump(broken))
+        with pytest.raises(InputError, match=path.name) as error:
+            claims.load(path)
+        assert said in str(error.value)
+    assert content["key"] == "chen-2022"
+
+
+# --- tables ----------------------------------------------------------------------------------
+
+
+def test_the_table_shows_measured_and_published_values_side_by_side(paper):
+    rows = [value("unet", 30.04), value("zero_filled", 25.0), value("pcrnn_xs", 32.0)]
+    html = tables.beside_paper(rows, paper, table="II", accel=4)
+    line = html.split("<tr>")
+    unet = next(part for part in line if ">All<" in part and ">U-Net<" in part)
+    assert "<td>35.6</td>" in unet and ">30.0<" in unet and "[29.8, 30.2]" in unet
+    assert any(">PC-RNN-XS<" in part and ">32.0<" in part for part in line)
+    assert any(">ComplexMRI<" in part and "<td>38.2</td>" in part for part in line)
+    assert html.count("<caption>") == 1 and 'scope="col"' in html and 'scope="row"' in html
+    # An acceleration that the paper does not have leaves its columns empty.
+    assert "35.6" not in tables.beside_paper([value("unet", 1.0, accel=8)], paper, "II", 8)
+
+
+def test_table_vi_takes_the_rows_of_the_anatomy(paper):
+    rows = [value("convrnn1", 20.0, data="simulated_brain")]
+    html = tables.beside_paper(rows, paper, table="VI", accel=4)
+    assert "<td>34.5</td>" in html and "<td>30.5</td>" not in html
+
+
+def test_tables_escape_what_they_show():
+    html = tables.html_table("a < b", ["x"], [["<script>"]])
+    assert "<script>" not in html and "&lt;script&gt;" in html and "a &lt; b" in html
+
+
+def test_scoreboard_and_lists_follow_the_rows(paper):
+    empty = tables.scoreboard(paper, store.frame([]))
+    full = tables.scoreboard(paper, store.frame([a_run(over_unet())]))
+    assert ">reproduced<" not in empty and ">reproduced<" in full
+    assert "simulated_knee (standard)" in full
+    listed = tables.differences(over_unet(p=1e-7))
+    assert listed.count("<tr>") == 13 and "PC-RNN-S – U-Net" in listed and "1e-7" in listed
+    assert "python -m recon run" in tables.references([a_run(over_unet())])
