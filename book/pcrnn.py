@@ -414,9 +414,9 @@ references = store.reference_runs("pcrnn")
 tables.references(references)
 
 # %%
-from recon.results.pages import show_references
+from recon.results.pages import reference_figures
 
-show_references(references)
+reference_figures(references, {"median": "the median volume", "stages": "outputs of the modules"})
 
 # %% [markdown]
 # (own-data)=

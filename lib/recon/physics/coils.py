@@ -35,9 +35,9 @@ def compression_matrix(calibration: Tensor, virtual_coils: int) -> Tensor:
     """Coil compression matrix from the centre of k-space: section III-E of Chen 2022.
 
     The calibration samples ``y_calib`` (samples by coils) are factorised, ``y = U S V^H``, and the
-    first columns of V form ``M_c``. The phase of each column is fixed so that its largest entry is
-    real and positive: an SVD leaves it free, and a network that sees virtual coils as channels
-    should not have to learn that freedom.
+    first columns of V form ``M_c``. An SVD leaves the phase of each column free; here it is chosen
+    so that the largest calibration sample of every virtual coil is real and positive. Neither the
+    order nor the phases of the real coils then reach a network that sees virtual coils as channels.
 
     Parameters
     ----------
@@ -56,8 +56,9 @@ def compression_matrix(calibration: Tensor, virtual_coils: int) -> Tensor:
     samples = calibration.movedim(-3, -1).reshape(-1, coils)
     _, vectors = torch.linalg.eigh(samples.mH @ samples)
     vectors = vectors.flip(-1)
-    largest = vectors.gather(0, vectors.abs().argmax(0, keepdim=True))
-    vectors = vectors * (largest.conj() / largest.abs())
+    virtual = samples @ vectors
+    largest = virtual.gather(0, virtual.abs().argmax(0, keepdim=True))
+    vectors = vectors * torch.polar(torch.ones(1, coils), -largest.angle())
     matrix = torch.zeros(coils, virtual_coils, dtype=calibration.dtype)
     kept = min(coils, virtual_coils)
     matrix[:, :kept] = vectors[:, :kept]
