@@ -1,8 +1,8 @@
 """What a fastMRI file holds: the volume, its reference image, and the ISMRMRD header.
 
-Three things are read of the header: the matrix that was encoded (H readout samples, W columns), the matrix of
-the picture (h, w), and the range of columns that were really acquired. fastMRI stores k-space with
-the zero frequency in the middle column, zeros standing where nothing was acquired:
+Three things are read of the header: the matrix that was encoded (H readout samples, W columns),
+the matrix of the picture (h, w), and the range of columns that were really acquired. fastMRI stores
+k-space with the zero frequency in the middle column, zeros standing where nothing was acquired:
 
     padding_left = W // 2 - center,        padding_right = W - (padding_left + maximum + 1).
 """

@@ -9,6 +9,7 @@ import hashlib
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
+from zipfile import BadZipFile
 
 import nibabel as nib
 import numpy as np
@@ -242,9 +243,11 @@ def import_kspace(path: Path | str, folder: Path | str, contrast: str = "UNKNOWN
         raise InputError(
             f"{path} holds {', '.join(names) or 'nothing'}: name the array 'kspace'."
         ) from None
-    except (OSError, EOFError, ValueError) as error:
+    except (OSError, EOFError, ValueError, BadZipFile) as error:
         reason = " ".join(str(error).split())
-        raise InputError(f"{path} is no readable .npy or .npz file ({reason}).") from None
+        raise InputError(
+            f"{path} is no readable .npy or .npz file ({reason}): export it again."
+        ) from None
     target = folder / f"{path.stem}.h5"
     write_measured(loaded, target, contrast)
     return target
