@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from recon.errors import InputError
-from recon.results import claims, parameters, provenance, staleness, store, tables, verdicts
+from recon.results import claims, html, parameters, provenance, staleness, store, tables, verdicts
 
 
 def value(method, mean, half=0.2, **fields):
@@ -419,26 +419,28 @@ def test_no_verdict_is_typed_and_broken_claims_are_refused(tmp_path):
 
 def test_the_table_shows_measured_and_published_values_side_by_side(paper):
     rows = [value("unet", 30.04), value("zero_filled", 25.0), value("pcrnn_xs", 32.0)]
-    html = tables.beside_paper(rows, paper, table="II", accel=4)
-    line = html.split("<tr>")
+    page = tables.beside_paper(rows, paper, table="II", accel=4)
+    line = page.split("<tr>")
     unet = next(part for part in line if ">All<" in part and ">U-Net<" in part)
     assert "<td>35.6</td>" in unet and ">30.0<" in unet and "[29.8, 30.2]" in unet
     assert any(">PC-RNN-XS<" in part and ">32.0<" in part for part in line)
     assert any(">ComplexMRI<" in part and "<td>38.2</td>" in part for part in line)
-    assert html.count("<caption>") == 1 and 'scope="col"' in html and 'scope="row"' in html
+    assert page.count("<caption>") == 1 and 'scope="col"' in page and 'scope="row"' in page
     # An acceleration that the paper does not have leaves its columns empty.
     assert "35.6" not in tables.beside_paper([value("unet", 1.0, accel=8)], paper, "II", 8)
 
 
 def test_table_vi_takes_the_rows_of_the_anatomy(paper):
     rows = [value("convrnn1", 20.0, data="simulated_brain")]
-    html = tables.beside_paper(rows, paper, table="VI", accel=4)
-    assert "<td>34.5</td>" in html and "<td>30.5</td>" not in html
+    page = tables.beside_paper(rows, paper, table="VI", accel=4)
+    rows.append(value("zero_filled", 19.0, data="simulated_brain"))
+    assert "Zero-filled" not in tables.beside_paper(rows, paper, table="VI", accel=4)
+    assert "<td>34.5</td>" in page and "<td>30.5</td>" not in page
 
 
 def test_tables_escape_what_they_show():
-    html = tables.html_table("a < b", ["x"], [["<script>"]])
-    assert "<script>" not in html and "&lt;script&gt;" in html and "a &lt; b" in html
+    page = html.html_table("a < b", ["x"], [["<script>"]])
+    assert "<script>" not in page and "&lt;script&gt;" in page and "a &lt; b" in page
 
 
 def test_scoreboard_and_lists_follow_the_rows(paper):

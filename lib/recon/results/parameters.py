@@ -167,7 +167,7 @@ def unknown(name: str, known: Iterable[str]) -> InputError:
     known = list(known)
     return InputError(
         f"unknown parameter {name!r}{_did_you_mean(name, known)}: "
-        f"the chapter has {', '.join(known)}."
+        f"the chapter has {', '.join(known) or 'no parameters'}."
     )
 
 
@@ -207,12 +207,13 @@ def _literal(node: ast.expr) -> Any:
 def declared(chapter: Path) -> dict[str, Any]:
     """Names and default values in the parameters cell of ``book/<chapter>.py``.
 
-    The cell is the one whose marker carries the tag ``parameters``; it runs to the next marker.
+    The cell is the one whose marker carries the tag ``parameters``; it runs to the next marker. A
+    page without such a cell takes no parameters.
 
     Raises
     ------
     InputError
-        If the file cannot be read, has no such cell, or the cell holds more than literals.
+        If the file cannot be read, or the cell holds more than literals.
     """
     chapter = Path(chapter)
     try:
@@ -228,7 +229,7 @@ def declared(chapter: Path) -> dict[str, Any]:
                 raise InputError(
                     f"{chapter.name}: its parameters cell must hold literals only ({error})."
                 ) from error
-    raise InputError(f"{chapter.name} has no cell tagged 'parameters': the chapter takes none.")
+    return {}
 
 
 def convert(name: str, given: str, default: Any) -> Any:

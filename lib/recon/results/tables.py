@@ -10,71 +10,37 @@ from html import escape
 from typing import Any
 
 from recon.results.claims import Paper, Table
+from recon.results.html import Html, html_table
 from recon.results.store import Run, run_name
 from recon.results.verdicts import METRICS, NOT_TESTABLE, Verdict, count, judge_all
 
 __all__ = [
-    "Html",
     "beside_paper",
     "differences",
-    "html_table",
     "references",
     "scoreboard",
     "verdicts",
 ]
 
 DIGITS = {"psnr": 1, "ssim": 3, "nmse": 4}
+# In the order of the papers' tables, with the methods that are ours among them.
 NAMES = {
     "zero_filled": "Zero-filled",
     "cs": "CS",
     "unet": "U-Net",
-    "pcrnn_xs": "PC-RNN-XS",
-    "pcrnn_s": "PC-RNN-S",
-    "pcrnn_b": "PC-RNN-B",
+    "vn": "VN",
+    "vsnet": "VS-Net",
+    "kikinet": "KIKI-Net",
+    "d5c5": "D5C5",
+    "complexmri": "ComplexMRI",
     "convrnn1": "ConvRNN1-4x",
     "convrnn2": "ConvRNN2-2x",
     "convrnn3": "ConvRNN3-1x",
+    "pcrnn_xs": "PC-RNN-XS",
+    "pcrnn_s": "PC-RNN-S",
+    "pcrnn_b": "PC-RNN-B",
 }
 STAGES = ("convrnn1", "convrnn2", "convrnn3")
-
-
-class Html(str):
-    """A piece of HTML that a notebook displays as such."""
-
-    def _repr_html_(self) -> str:
-        return str(self)
-
-    def __repr__(self) -> str:
-        return "a table"  # the text that stands for it where there is no HTML
-
-
-def html_table(
-    caption: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], headers: int = 1
-) -> Html:
-    """An accessible HTML table.
-
-    Parameters
-    ----------
-    caption : says what the table shows
-    columns : heads of the columns
-    rows : cells; `Html` stays as it is, anything else is escaped
-    headers : how many cells at the start of a row are its head
-    """
-    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in columns)
-    body = []
-    for cells in rows:
-        parts = []
-        for index, cell in enumerate(cells):
-            content = cell if isinstance(cell, Html) else escape(str(cell))
-            parts.append(
-                f'<th scope="row">{content}</th>' if index < headers else f"<td>{content}</td>"
-            )
-        body.append(f"<tr>{''.join(parts)}</tr>")
-    return Html(
-        f'<div class="recon-table" role="region" tabindex="0" aria-label="{escape(caption)}">'
-        f"<table><caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead>"
-        f"<tbody>{''.join(body)}</tbody></table></div>"
-    )
 
 
 def shown(row: Mapping[str, Any], sign: str = "") -> Html:
@@ -116,11 +82,15 @@ def beside_paper(rows: Sequence[Mapping[str, Any]], paper: Paper, table: str, ac
     accel : nominal acceleration; one that the paper lacks leaves its columns empty
     """
     published = paper.tables[table]
+    # A table of stages compares them with the whole network alone, and has fewer contrasts.
     stages = any(row[2] in STAGES for row in published.rows)
-    measured = {}
+    contrasts = {row[1] for row in published.rows}
+    measured: dict[tuple[str, str], dict[str, Any]] = {}
     for row in _scored(rows, accel):
-        if stages or row["method"] not in STAGES:
-            measured.setdefault((row["contrast"], row["method"]), {})[row["metric"]] = row
+        method, contrast = row["method"], row["contrast"]
+        fits = method in STAGES or method.startswith("pcrnn") if stages else method not in STAGES
+        if fits and (not stages or contrast in contrasts):
+            measured.setdefault((contrast, method), {})[row["metric"]] = row
     metrics = list(dict.fromkeys(metric for metric, _ in published.columns))
     columns = ["Contrast", "Method"]
     for metric in metrics:
@@ -234,7 +204,8 @@ def _verdict_table(caption: str, judged: Iterable[Verdict]) -> Html:
         ]
         for one in judged
     ]
-    return html_table(caption, ["Claim", "Verdict", "Why", "Tested on"], lines)
+    columns = ["Claim", "Verdict", "Why", "Tested on"]
+    return html_table(caption, columns, lines, kind="recon-claims")
 
 
 def badge(verdict: str) -> Html:
@@ -247,7 +218,8 @@ def scoreboard(paper: Paper, rows: Any) -> Html:
     """Every claim of a paper with its verdict; the numbers of tables are counted by table."""
     judged = judge_all(paper, rows)
     spoken = [verdict for verdict in judged if not verdict.claim.cell]
-    parts = [_verdict_table(f"{paper.title}: {len(spoken)} claims", spoken)]
+    tally = ", ".join(f"{number} {word}" for word, number in count(spoken).items())
+    parts = [_verdict_table(f"{paper.title}: {len(spoken)} claims, of them {tally}", spoken)]
     lines = []
     for table in paper.tables.values():
         cells = [v for v in judged if v.claim.cell and v.claim.id.startswith(f"{table.id}-")]
@@ -276,7 +248,8 @@ def references(runs: Iterable[Run]) -> Html:
             ]
         )
     columns = ["Run", "Evaluated on", "Took", "Device", "Commit", "Repeat it with"]
-    return html_table("Reference runs, committed with the book", columns, lines)
+    caption = "Reference runs, committed with the book" if lines else "No reference run yet"
+    return html_table(caption, columns, lines)
 
 
 def command(run: Run) -> str:
