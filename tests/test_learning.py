@@ -8,7 +8,7 @@ from fastmri import evaluate
 
 from laws import random_complex
 from recon.data.fastmri import Volume, write_volume
-from recon.data.samples import Batches, Sampling, Slices, collate, draw_mask, measure
+from recon.data.samples import Batches, Sampling, Slices, collate, cut_band, draw_mask, measure
 from recon.errors import InputError
 from recon.learning import training
 from recon.learning.losses import ReconstructionLoss, combine, nmse
@@ -17,7 +17,7 @@ from recon.learning.optimisers import LookaheadAdam
 from recon.learning.training import Schedule, fit
 from recon.networks.pcrnn import PCRNN
 from recon.physics.coils import rss
-from recon.physics.fourier import centre_crop, fft2c, ifft2c
+from recon.physics.fourier import centre_crop, fft2, fft2c, ifft2c
 from recon.results.statistics import paired_p, summarise
 
 PLAN = Sampling(4, 0.08, "random")
@@ -74,6 +74,21 @@ def test_a_mask_that_keeps_nothing_is_refused_by_name():
     scan.mask = np.zeros(36, dtype=bool)
     with pytest.raises(InputError, match="file7: the mask keeps none of the 36 columns"):
         draw_mask(scan, PLAN, 0)
+
+
+def test_a_band_of_rows_is_the_same_problem_made_smaller():
+    """Data consistency inside the band gives the band of the whole slice's true images."""
+    scan = volume()
+    mask = draw_mask(scan, PLAN, 0)
+    item, whole = measure(scan, 1, mask), measure(scan, 1, torch.ones_like(mask))
+    band = cut_band(item, 12, seed=4)
+    assert band.kspace.shape == (5, 12, 36) and band.target.shape == (12, 32)
+    places = [t for t in range(21) if torch.equal(item.target[t : t + 12], band.target)]
+    assert len(places) == 1
+    truth = (whole.image * whole.scale / item.scale)[:, places[0] : places[0] + 12]
+    kept = band.mask.expand_as(truth)
+    torch.testing.assert_close(fft2(truth)[kept], band.kspace[kept], rtol=1e-3, atol=1e-4)
+    assert cut_band(item, 0, 0) is item and cut_band(item, 32, 0) is item
 
 
 @pytest.fixture

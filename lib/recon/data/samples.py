@@ -19,7 +19,7 @@ from recon.data.fastmri import Volume, read_volume, volume_shape
 from recon.errors import InputError
 from recon.physics import coils as coil
 from recon.physics import sampling
-from recon.physics.fourier import centre_crop, crop_readout, ifft2, ifft2c, to_corner
+from recon.physics.fourier import centre_crop, crop_readout, fft2, ifft2, ifft2c, to_corner
 
 TENSORS = ("kspace", "mask", "target", "scale")
 
@@ -160,6 +160,38 @@ def measure(volume: Volume, index: int, mask: Tensor, virtual_coils: int = 0) ->
     )
 
 
+def cut_band(item: Measurement, rows: int, seed: int) -> Measurement:
+    """A band of rows of a measurement: a smaller problem of exactly the same kind.
+
+    The readout (height) is fully sampled, so any rows of the image, transformed again, are a valid
+    measurement with the same mask, whereas columns could not be cut. Training on bands of a
+    quarter of the rows takes a quarter of the time a step. Bands are drawn where there is signal:
+    the row at their middle is chosen with a probability in proportion to its energy.
+
+    Parameters
+    ----------
+    item : Measurement
+        One slice, whose target has as many rows as its k-space.
+    rows : int
+        Height of the band; an item that is not higher comes back as it is.
+    seed : int
+        Of the band's place.
+    """
+    height = item.kspace.shape[-2]
+    if not 0 < rows < height or item.target.shape[-2] != height:
+        return item
+    energy = item.target.square().sum(-1) + 1e-6
+    generator = torch.Generator().manual_seed(seed)
+    middle = int(torch.multinomial(energy, 1, generator=generator))
+    top = min(max(middle - rows // 2, 0), height - rows)
+    kspace = fft2(item.image[..., top : top + rows, :])
+    return replace(
+        item,
+        kspace=torch.where(item.mask, kspace, 0),
+        target=item.target[..., top : top + rows, :],
+    )
+
+
 class Slices(Dataset):
     """Every slice of a list of files, as measurements.
 
@@ -174,10 +206,19 @@ class Slices(Dataset):
     seed : int
         Seed of the masks. An item ``(index, epoch)`` has a mask of its own in every epoch; a plain
         index has its volume's mask, the same for all its slices, as in validation.
+    rows : int
+        Items with an epoch are cut to a random band of this many rows (`cut_band`); 0 keeps all.
     """
 
-    def __init__(self, paths: Sequence[Path], plan: Sampling, virtual_coils: int, seed: int = 0):
-        self.plan, self.virtual_coils, self.seed = plan, virtual_coils, seed
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        plan: Sampling,
+        virtual_coils: int,
+        seed: int = 0,
+        rows: int = 0,
+    ):
+        self.plan, self.virtual_coils, self.seed, self.rows = plan, virtual_coils, seed, rows
         self.items: list[tuple[Path, int]] = []
         self.shapes: list[tuple[int, ...]] = []
         for path in paths:
@@ -211,7 +252,8 @@ class Slices(Dataset):
         volume = read_volume(path, slice(number, number + 1))
         parts = (path.stem,) if epoch is None else (path.stem, number, epoch)
         mask = draw_mask(volume, self.plan, seed_of(self.seed, *parts))
-        return measure(volume, 0, mask, self.virtual_coils)
+        item = measure(volume, 0, mask, self.virtual_coils)
+        return item if epoch is None else cut_band(item, self.rows, seed_of(self.seed, *parts))
 
 
 class Batches(Sampler[list[tuple[int, int]]]):
