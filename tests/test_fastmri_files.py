@@ -221,12 +221,20 @@ def test_coils_that_do_not_fit_the_task():
     refused(lambda: check(volume((3, 1, 32, 20)), "multicoil"), "one coil where several")
 
 
-def test_full_disk_leaves_the_old_file_and_nothing_else(path, monkeypatch):
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device"),
+        # As HDF5 words it: on several lines, the system's number inside.
+        OSError(f"Can't write data (time = now\n, errno = {errno.ENOSPC}, error message = 'x')"),
+    ],
+)
+def test_full_disk_leaves_the_old_file_and_nothing_else(path, monkeypatch, error):
     before = path.read_bytes()
 
     def full(file, written):
         file["kspace"] = np.zeros(3)
-        raise OSError(errno.ENOSPC, "No space left on device")
+        raise error
 
     monkeypatch.setattr(fastmri, "_fill", full)
     refused(lambda: write_volume(path, volume()), "file1000000.h5", "No space left", "RECON_CACHE")

@@ -8,6 +8,7 @@ are stored contiguously: compressed files are 30 times slower to read.
 
 import hashlib
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -164,7 +165,11 @@ def write_volume(path: Path | str, volume: Volume) -> None:
             _fill(file, volume)
         temporary.replace(path)
     except (OSError, RuntimeError) as error:
-        reason = getattr(error, "strerror", None) or str(error).split("\n")[0]
+        # HDF5 buries the reason of the system in a report of several lines.
+        number = error.errno if isinstance(error, OSError) else None
+        buried = re.search(r"errno = (\d+)", str(error))
+        number = number or (int(buried[1]) if buried else None)
+        reason = os.strerror(number) if number else " ".join(str(error).split())
         raise InputError(
             f"{path} could not be written ({reason}): free space on that disk or choose another "
             "place (for simulated data, set RECON_CACHE)."

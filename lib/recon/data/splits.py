@@ -77,13 +77,14 @@ def _files(manifest: Manifest, root: Path, task: str, split: str) -> list[Path]:
         )
     else:
         paths = _share(list_volumes(root), split, root)
-    coils = volume_shape(paths[0])[1]
-    if (coils == 1) != (task == "singlecoil"):
-        other = "singlecoil" if coils == 1 else "multicoil"
-        raise InputError(
-            f"{paths[0]}: 'kspace' has {coils} {'coil' if coils == 1 else 'coils'}, which does not "
-            f"fit task={task!r}: pass task={other!r}."
-        )
+    for path in paths:
+        coils = volume_shape(path)[1]
+        if (coils == 1) != (task == "singlecoil"):
+            other = "singlecoil" if coils == 1 else "multicoil"
+            raise InputError(
+                f"{path}: 'kspace' has {coils} {'coil' if coils == 1 else 'coils'}, which does not "
+                f"fit task={task!r}: pass task={other!r}."
+            )
     return paths
 
 

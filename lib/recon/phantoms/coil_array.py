@@ -51,15 +51,15 @@ def draw_array(coils: int, rng: np.random.Generator, bore: str | None = None) ->
     span = rng.uniform(0.5, 1.3) * np.pi if kind == "arc" else 2 * np.pi
     places = (np.arange(coils) + rng.uniform(-0.3, 0.3, coils)) / coils
     angle = rng.uniform(0, 2 * np.pi) + span * places
-    distance = rng.uniform(1.2, 1.6) + rng.uniform(-0.05, 0.2, coils)
+    distance = rng.uniform(1.25, 1.7) + rng.uniform(-0.05, 0.2, coils)
     rings = int(rng.integers(1, 4)) if coils >= 6 else 1
-    along = (np.arange(coils) % rings - (rings - 1) / 2) * rng.uniform(0.4, 0.8)
+    along = (np.arange(coils) % rings - (rings - 1) / 2) * rng.uniform(0.5, 0.9)
     along = along + rng.normal(0, 0.1, coils)
     centres = np.stack([distance * np.cos(angle), distance * np.sin(angle), along], axis=1)
     normals = -centres * [1, 1, 0.3] + rng.normal(0, 0.25, (coils, 3))
     if kind == "misplaced":
         centres += rng.normal(0, [0.3, 0.3, 0.5])
-    size = rng.uniform(0.5, 0.9) * np.clip(np.sqrt(6 / coils), 0.5, 1.2)
+    size = rng.uniform(0.6, 1.0) * np.clip(np.sqrt(6 / coils), 0.6, 1.2)
     return CoilArray(
         bore=bore or drawn,
         centres=centres,

@@ -215,14 +215,18 @@ def object_phase(magnitude: np.ndarray, scan: Scan, index: int) -> np.ndarray:
     if scan.susceptibility:
         # The field shift of a body is the dipole kernel 1/3 - cos^2 times the body, in Fourier
         # space (Marques & Bowtell 2005): sharpest where tissue meets air. Across the slices, which
-        # one picture doesn't show, the body is taken to vary over a fifth of the field of view.
+        # one picture doesn't show, the body is taken to vary over a fifth of the field of view. A
+        # limb that leaves the picture goes on outside it.
         body = gaussian_filter(np.minimum(magnitude / 0.15, 1).astype(np.float32), 2.0)
+        top, left = rows // 2, columns // 2
+        body = np.pad(body, ((top, rows - top), (left, columns - left)), mode="edge")
         ky, kx = np.fft.fftfreq(2 * rows)[:, None], np.fft.rfftfreq(2 * columns)
         kz = 5 / max(rows, columns)
         along = {"through": kz, "rows": ky, "columns": kx}[scan.array.bore]
         kernel = (1 / 3 - along**2 / (kz**2 + ky**2 + kx**2)).astype(np.float32)
-        field = scipy.fft.irfft2(kernel * scipy.fft.rfft2(body, (2 * rows, 2 * columns)))
-        phase = phase + FIELD * scan.susceptibility * field[:rows, :columns]
+        field = scipy.fft.irfft2(kernel * scipy.fft.rfft2(body), body.shape)
+        field = field[top : top + rows, left : left + columns]
+        phase = phase + FIELD * scan.susceptibility * field
     return phase
 
 
