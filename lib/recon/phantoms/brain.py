@@ -24,6 +24,7 @@ from recon.phantoms.texture import (
     paint,
     ramp,
     slab,
+    stack,
 )
 
 CONTRASTS = ("T1", "T2", "FLAIR", "T1POST")
@@ -81,24 +82,32 @@ def levels(who: Person, slices: int) -> np.ndarray:
     return np.linspace(low, high, slices) if slices > 1 else np.array([8.0])
 
 
-def _positions(who: Person, seed: int, z: np.ndarray, rows: np.ndarray, columns: np.ndarray):
-    """Template coordinates (3, slices, height, width) of every pixel, and a finer displacement.
+def _bend(who: Person, seed: int, rows: np.ndarray, columns: np.ndarray):
+    """Return a function of z that gives the template coordinates of one slice.
 
     The displacements are smooth noise whose gradient stays well below one, so that the map is
-    invertible: nothing folds. The finer one is for the brain alone; skulls are smooth.
+    invertible: nothing folds.
+
+    Returns
+    -------
+    function of z (mm) -> place, finer : (3, height, width) mm; `finer` is a displacement for the
+    brain alone, since skulls are smooth
     """
-    grid = np.stack(
-        np.broadcast_arrays(columns[None, None, :], -rows[None, :, None], z[:, None, None])
-    ).astype(np.float32)
-    grid[:2] += who.shift[:2, None, None, None]
-    place = np.tensordot(who.rotation * who.scale[:, None], grid, axes=1).astype(np.float32)
     rng = np.random.default_rng([seed, 2])
-    finer = np.zeros_like(place)
-    for axis in range(3):
-        place[axis] += who.warp * 2.6 * noise3d(rng, z, rows, columns, 42)
-        for spacing, amplitude in ((17, 1.2), (7, 0.4)):
-            finer[axis] += who.warp * amplitude * noise3d(rng, z, rows, columns, spacing)
-    return place, finer
+    broad, fine, finest = (
+        [noise3d(rng, rows, columns, spacing) for _ in range(3)] for spacing in (42, 17, 7)
+    )
+    matrix = (who.rotation * who.scale[:, None]).astype(np.float32)
+
+    def at(z: float) -> tuple[np.ndarray, np.ndarray]:
+        grid = np.stack(np.broadcast_arrays(columns[None, :], -rows[:, None], np.float32(z)))
+        grid = grid + np.float32(who.shift)[:, None, None]
+        place = np.tensordot(matrix, grid, axes=1)
+        place += np.float32(2.6 * who.warp) * np.stack([f(z) for f in broad])
+        finer = 1.2 * np.stack([f(z) for f in fine]) + 0.4 * np.stack([f(z) for f in finest])
+        return place, np.float32(who.warp) * finer
+
+    return at
 
 
 def _brain(who: Person, x, y, z, depth, noise) -> dict[str, np.ndarray]:
@@ -113,15 +122,15 @@ def _brain(who: Person, x, y, z, depth, noise) -> dict[str, np.ndarray]:
     # open along the sheets where a noise is zero; grey matter lines them.
     sheet = np.abs(noise[4]) * 5
     convex = ramp(depth, -17, -5) * ramp(z, -20, 0) * ramp(noise[3], -0.8, 0.4)
-    sulcus = convex * np.exp(-((sheet / 0.8) ** 2))
+    sulcus = convex * np.exp(-((sheet / 0.8) ** 2)) * (1 - ramp(white, 0.35, 0.7))
     lining = convex * np.exp(-((sheet / 3.0) ** 2))
     bias = (0.7 + who.atrophy) * (1 - deep) + who.ventricles * ventricle + 3.0 * sulcus
     strength = 1 - 0.8 * deep
     odds = np.stack(
         [
-            np.log(grey + 0.02) + 0.28 * noise[0] * strength + 0.8 * lining,
-            np.log(white + 0.02) + 0.22 * noise[1] * strength - 1.2 * lining,
-            np.log(fluid + 0.02) + bias + 0.4 * noise[2] * strength,
+            np.log(grey + 0.02) + 0.28 * noise[0] * strength + lining,
+            np.log(white + 0.02) + 0.22 * noise[1] * strength - 1.6 * lining,
+            np.log(fluid + 0.01) + bias + 0.4 * noise[2] * strength,
         ]
     )
     odds *= 4.5 - 2.3 * deep  # deep nuclei are mixtures: harden them less
@@ -165,33 +174,29 @@ def tissues(shape: tuple[int, int, int], seed: int) -> dict[str, np.ndarray]:
     is air
     """
     check_request(shape, "T1", CONTRASTS)
-    volume: dict[str, np.ndarray] = {}
-    for k, layers in enumerate(_slices(shape, seed)):
-        for name, cover in layers.items():
-            volume.setdefault(name, np.zeros(shape, np.float32))[k] = cover
-    return volume
+    return stack(_slices(shape, seed), shape)
 
 
 def _slices(shape: tuple[int, int, int], seed: int):
     """Yield the tissue fractions of each slice, {name: (height, width)}."""
     who = person(seed)
     rows, columns, pixel = axes(*shape[1:], who.field_of_view)
-    z = levels(who, shape[0])
     edge = max(pixel, 0.35)
     rng = np.random.default_rng([seed, 3])
     # Noises of falling scale for odds and textures; then one for the bones, one for new sulci.
-    noises = np.stack([noise3d(rng, z, rows, columns, s) for s in (9, 4.5, 3.2, 30, 8)])
-    place, finer = _positions(who, seed, z, rows, columns)
+    noises = [noise3d(rng, rows, columns, s) for s in (9, 4.5, 3.2, 30, 8)]
+    bend = _bend(who, seed, rows, columns)
     across = (who.rotation * who.scale[:, None])[:, 2]
     maps = template()
-    for k in range(shape[0]):
-        x, y, height = place[:, k]
-        noise = noises[:, k]
+    for level in levels(who, shape[0]):
+        noise = np.stack([f(level) for f in noises])
+        place, finer = bend(level)
+        x, y, height = place
         depth = sample(maps.depth, x, y, height, 1, 2, 32)
         layers = head.outside(x, y, height, depth, noise, pixel, THICKNESS)
         hull = depth < 4
         brain = {n: np.zeros(x.shape, np.float32) for n in ("grey", "white", "csf")}
-        within = (place[:, k] + finer[:, k])[:, hull]
+        within = (place + finer)[:, hull]
         for step in (-0.29, 0.29):  # two-point rule over the thickness of the slice
             at = within + (step * THICKNESS * across)[:, None].astype(np.float32)
             for name, cover in _brain(who, *at, depth[hull], noise[:, hull]).items():

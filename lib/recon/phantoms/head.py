@@ -120,7 +120,7 @@ def _face(layers, x, y, z, noise, edge: float) -> None:
 
 
 def inclusions(layers: dict[str, np.ndarray], x, y, z, depth, noise, edge: float) -> None:
-    """Petrous bones, falx, arteries of the base, dural sinuses, plexus; painted into `layers`."""
+    """Paint bones of the base, falx, arteries, dural sinuses and choroid plexus into `layers`."""
     for side in (-1, 1):
         # The petrous bone fills the wedge of space between temporal lobe and cerebellum.
         petrous = ellipsoid(x * side, y, z, (45, -28, -40), (24, 16, 14)) + 1.5 * noise[0]
@@ -129,6 +129,8 @@ def inclusions(layers: dict[str, np.ndarray], x, y, z, depth, noise, edge: float
         paint(layers, "bone", cover)
         paint(layers, "mucosa", cover * 0.5 * ramp(noise[2] - 0.9, 0, 0.6))
     fluid = layers.get("csf", np.zeros_like(x))
+    roof = ramp(-z, 8, 15) * ramp(y, 16, 28) * ramp(depth, -7, -2) * ramp(np.abs(x), 6, 12)
+    paint(layers, "bone", 0.8 * fluid * roof)
     falx = inside(np.abs(x + 0.5 * noise[0]) - 0.45, edge) * ramp(z, -5, 10)
     paint(layers, "dura", 0.8 * falx * np.clip(fluid * 1.5, 0, 1) * inside(depth + 2, 2))
     for path, radius in _ARTERIES:
@@ -140,7 +142,7 @@ def inclusions(layers: dict[str, np.ndarray], x, y, z, depth, noise, edge: float
     sagittal = np.maximum(sagittal, np.minimum(y - 45, 40 - z))
     sagittal = np.maximum(sagittal, -z - 8)
     paint(layers, "vein", inside(sagittal, edge))
-    transverse = np.maximum(np.abs(z + 22 - 0.12 * np.abs(x)) - 4.5, np.abs(depth - 1.5) - 3)
+    transverse = np.abs(z + 22 - 0.12 * np.abs(x)) + 0.8 * np.abs(depth - 0.5 - noise[3]) - 3.2
     paint(layers, "vein", inside(np.maximum(transverse, y + 52), edge))
     straight = tube(x, y, z, [(0, -42, 8), (0, -92, -12)], 2.0)
     paint(layers, "vein", inside(straight, edge))

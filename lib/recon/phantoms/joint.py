@@ -119,5 +119,5 @@ _MUSCLES = (
 def skin(x, y, z, girth: float) -> np.ndarray:
     """The outline of the leg: thigh above, calf below."""
     half_x = 55.5 + 17 * ramp(y, 10, 100) + 4 * np.exp(-(((y + 75) / 40) ** 2))
-    half_z = 55 + 14 * ramp(y, 10, 100) + 3 * np.exp(-(((y + 75) / 40) ** 2))
+    half_z = 60 + 14 * ramp(y, 10, 100) + 3 * np.exp(-(((y + 75) / 40) ** 2))
     return _column(x, z, half_x * girth, half_z * girth, 1.0, 3.0)

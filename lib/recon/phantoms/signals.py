@@ -29,7 +29,7 @@ TISSUES: dict[str, Tissue] = {
     "hyperintensity": Tissue(1450, 170, 0.86),
     "oedema": Tissue(1600, 180, 0.88),
     "enhancing": Tissue(1450, 130, 0.86),
-    "plexus": Tissue(1700, 200, 0.9),
+    "plexus": Tissue(1700, 115, 0.88),
     "dura": Tissue(1000, 25, 0.45),
     "mucosa": Tissue(1500, 150, 0.88),
     "vitreous": Tissue(4000, 900, 1.0),
@@ -57,9 +57,9 @@ TISSUES: dict[str, Tissue] = {
 
 # The tissues that take up gadolinium, and the T1 (ms) that a usual dose leaves them.
 ENHANCED_T1 = {
-    "enhancing": 330,
-    "plexus": 380,
-    "vein": 240,
+    "enhancing": 450,
+    "plexus": 480,
+    "vein": 290,
     "artery": 300,
     "mucosa": 420,
     "dura": 480,

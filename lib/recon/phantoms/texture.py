@@ -5,6 +5,7 @@ the same body on every grid. Textures are white noise on a lattice, interpolated
 B-splines; a pixel coarser than the lattice averages over it instead of aliasing.
 """
 
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 
 import numpy as np
@@ -78,16 +79,20 @@ def spline_matrix(position: np.ndarray, spacing: float, n: int, pixel: float = 0
     Rows sum to 1 / sqrt(power), so that white noise keeps unit variance; the spline is widened
     where the pixel is coarser than the lattice.
     """
-    return _spline_matrix(position.astype(np.float32).tobytes(), spacing, n, pixel)
-
-
-@lru_cache(maxsize=24)  # a volume asks for the same few matrices again and again
-def _spline_matrix(position: bytes, spacing: float, n: int, pixel: float) -> np.ndarray:
     width = np.float32(max(1.0, pixel / spacing))
-    offset = np.frombuffer(position, np.float32)[:, None] / np.float32(spacing)
+    offset = np.asarray(position, np.float32)[:, None] / np.float32(spacing)
     offset = offset - np.arange(n, dtype=np.float32)
     offset -= n * np.round(offset / n)
     return bspline(offset / width) / (width * np.float32(np.sqrt(_BSPLINE_POWER)))
+
+
+@lru_cache(maxsize=32)  # the slices of a volume ask for the same few matrices again and again
+def _cached_matrix(position: bytes, spacing: float, n: int, pixel: float) -> np.ndarray:
+    return spline_matrix(np.frombuffer(position, np.float32), spacing, n, pixel)
+
+
+def _grid_matrix(position: np.ndarray, spacing: float, n: int, pixel: float = 0) -> np.ndarray:
+    return _cached_matrix(position.tobytes(), spacing, n, pixel)
 
 
 def noise2d(
@@ -108,26 +113,31 @@ def noise2d(
     down, across = spacing if isinstance(spacing, tuple) else (spacing, spacing)
     n = 400
     lattice = rng.standard_normal((n, n), dtype=np.float32)
-    return (
-        spline_matrix(rows, down, n, pixel) @ lattice @ spline_matrix(columns, across, n, pixel).T
-    )
+    return _grid_matrix(rows, down, n, pixel) @ lattice @ _grid_matrix(columns, across, n, pixel).T
 
 
 def noise3d(
     rng: np.random.Generator,
-    depth: np.ndarray,
     rows: np.ndarray,
     columns: np.ndarray,
     spacing: float,
     n: int = 48,
-) -> np.ndarray:
-    """Smooth Gaussian noise (depth, rows, columns) of unit variance, consistent over slices.
+) -> Callable[[float], np.ndarray]:
+    """Smooth Gaussian noise of unit variance that is continuous from slice to slice.
 
-    Repeats after n lattice points of `spacing` mm.
+    Returns
+    -------
+    function of the depth in mm that gives one plane (rows, columns); the noise repeats after n
+    lattice points of `spacing` mm
     """
     lattice = rng.standard_normal((n, n, n), dtype=np.float32)
-    planes = np.tensordot(spline_matrix(depth, spacing, n), lattice, axes=1)
-    return spline_matrix(rows, spacing, n) @ planes @ spline_matrix(columns, spacing, n).T
+
+    def plane(depth: float) -> np.ndarray:
+        weights = spline_matrix(np.array([depth]), spacing, n)[0]
+        flat = np.tensordot(weights, lattice, axes=1)
+        return _grid_matrix(rows, spacing, n) @ flat @ _grid_matrix(columns, spacing, n).T
+
+    return plane
 
 
 def noise_at(
@@ -239,3 +249,12 @@ def paint(layers: dict[str, np.ndarray], name: str | None, cover: np.ndarray) ->
         below[rows] *= 1 - cover[rows]
     if name is not None:
         layers[name][rows] += cover[rows]
+
+
+def stack(slices: Iterable[dict[str, np.ndarray]], shape: tuple[int, int, int]):
+    """Gather the layers of each slice into volumes {name: (slices, height, width) float32}."""
+    volume: dict[str, np.ndarray] = {}
+    for k, layers in enumerate(slices):
+        for name, cover in layers.items():
+            volume.setdefault(name, np.zeros(shape, np.float32))[k] = cover
+    return volume
