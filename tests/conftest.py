@@ -77,10 +77,7 @@ class Checkout:
         return subprocess.CompletedProcess(words, process.returncode, out, err)
 
 
-@pytest.fixture
-def checkout(tmp_path: Path) -> Checkout:
-    """See `Checkout`."""
-    root = tmp_path / "checkout"
+def make_checkout(root: Path) -> Checkout:
     skip = shutil.ignore_patterns("__pycache__")
     shutil.copytree(ROOT / "lib" / "recon", root / "lib" / "recon", ignore=skip)
     shutil.copytree(ROOT / "data_manifests", root / "data_manifests")
@@ -89,3 +86,24 @@ def checkout(tmp_path: Path) -> Checkout:
     shutil.copy(ROOT / "environment.yml", root)
     (root / "book" / "tiny.py").write_text(TINY)
     return Checkout(root)
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Checkout:
+    """A checkout in which nothing was executed yet."""
+    return make_checkout(tmp_path / "checkout")
+
+
+@pytest.fixture(scope="session")
+def executed_once(tmp_path_factory) -> Checkout:
+    made = make_checkout(tmp_path_factory.mktemp("executed") / "checkout")
+    done = made.recon("execute", "tiny")
+    assert done.returncode == 0, done.stderr
+    return made
+
+
+@pytest.fixture
+def executed(executed_once: Checkout, tmp_path: Path) -> Checkout:
+    """A checkout whose chapter was executed."""
+    shutil.copytree(executed_once.root, tmp_path / "checkout")
+    return Checkout(tmp_path / "checkout")
