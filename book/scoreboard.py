@@ -42,7 +42,7 @@ tables.references(runs)
 # The claims of {cite:t}`chen2022` about tables I, II and VI. Each single number of the tables is a
 # claim too, counted below them.
 
-# %%
+# %% tags=["nbval-check-output"]
 paper = claims.load("chen-2022")
 tables.scoreboard(paper, store.frame(runs))
 
