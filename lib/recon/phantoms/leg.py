@@ -52,7 +52,7 @@ def _soft_tissue(layers, who, x, y, z, noise, pixel, thickness, seed) -> None:
     # Fat parts two muscles where they meet steeply; where they merge there is none.
     gap = second - nearest
     steep = np.hypot(*np.gradient(gap, pixel))
-    seam = inside(gap / np.maximum(steep, 0.5) - 0.4, 0.8) * ramp(steep, 0.6, 1.2)
+    seam = inside(gap / np.maximum(steep, 0.5) - 0.4, 0.8) * ramp(steep, 0.9, 1.5)
     paint(layers, "fat", 0.6 * seam * inside(belly, 1))
     streak = noise_at(rng, x + 0.25 * y + 2 * noise[1], y, (1.6, 16.0))
     paint(layers, "fat", 0.55 * inside(belly, edge) * ramp(streak, 1.5, 2.4))
