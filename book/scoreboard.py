@@ -18,7 +18,7 @@
 # - **not reproduced**: every comparison that was made goes against the claim;
 # - **not testable on this data**: no run can say, and the reason is given.
 #
-# ```{admonition} Most runs used simulated data
+# ```{admonition} What simulated data can say
 # :class: warning
 # The last column names the data. On simulated data a claim about an *order* (this method beats
 # that one) can be tested in the small; a claim about an *absolute score* cannot, and stays
