@@ -282,7 +282,7 @@ def test_measured_arrays_that_are_refused(tmp_path):
     refused(lambda: import_kspace(tmp_path / "two.npz", tmp_path), "a, b", "'kspace'")
     (tmp_path / "broken.npz").write_bytes(b"PK\x03\x04 not a zip")
     refused(lambda: import_kspace(tmp_path / "broken.npz", tmp_path), "no readable")
-    refused(lambda: import_kspace(tmp_path / "absent.npz", tmp_path), "no readable")
+    refused(lambda: import_kspace(tmp_path / "absent.npz", tmp_path), "absent.npz is no file")
     assert not out.exists()
 
 

@@ -232,6 +232,8 @@ def import_kspace(path: Path | str, folder: Path | str, contrast: str = "UNKNOWN
         ``folder/<name>.h5``; see `write_measured` for what is refused.
     """
     path, folder = Path(path), Path(folder)
+    if not path.is_file():
+        raise InputError(f"{path} is no file: pass a .npy or .npz file with k-space.")
     try:
         loaded = np.load(path, allow_pickle=False)
         if isinstance(loaded, np.lib.npyio.NpzFile):
