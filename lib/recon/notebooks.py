@@ -183,7 +183,8 @@ def _execute(
     reference: bool = False,
 ) -> tuple[NotebookNode, float]:
     """`notebook` executed, cleaned and stamped, and the seconds it took."""
-    made_from = staleness.hashes(chapter)  # before, lest a file change while it runs
+    # Before, lest a file change while it runs.
+    made_from = staleness.hashes(chapter, parameters=parameters)
     start = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="recon-") as folder:
         before, after = Path(folder) / "in.ipynb", Path(folder) / "out.ipynb"
