@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from laws import random_complex
 from recon.networks.channels import parameter_count, to_channels, to_complex
 from recon.networks.pcrnn import PCRNN, ConvRNN, pcrnn_b, pcrnn_s
