@@ -88,10 +88,10 @@ class Profile:
     schedule: Schedule
 
 
-SHORT = {"batch_size": 4, "rate": 2e-3, "warmup_rate": 2e-4, "warmup_epochs": 0.2}
+SHORT = {"batch_size": 4, "warmup_rate": 2e-4, "warmup_epochs": 0.2}
 PROFILES = {
-    "quick": Profile("pcrnn_xs", 16, 32, Schedule(epochs=18, halve_every=6, **SHORT)),
-    "standard": Profile("pcrnn_s", 16, 40, Schedule(epochs=12, halve_every=4, **SHORT)),
+    "quick": Profile("pcrnn_xs", 16, 32, Schedule(epochs=15, halve_every=5, rate=2e-3, **SHORT)),
+    "standard": Profile("pcrnn_s", 16, 40, Schedule(epochs=8, halve_every=3, rate=1.5e-3, **SHORT)),
     "paper": Profile("pcrnn_s", 12, 0, Schedule()),
 }
 chosen_profile = PROFILES[profile]
@@ -289,22 +289,30 @@ figures.training_curves(histories)
 # %%
 from recon.learning.metrics import evaluate_methods, reconstruct
 
-
-def run_network(net, batch):
-    return net(batch.kspace, batch.mask)
-
-
-def run_stage(net, stage, batch):
-    return net.stages(batch.kspace, batch.mask)[stage]
-
-
 where = pick_device(device)
 for net in networks.values():
     net.to(where).eval()
-pyramid = networks[network_name]
-methods = {"zero_filled": lambda batch: batch.image}
-methods |= {name: partial(run_network, net) for name, net in networks.items()}
-stages = {f"convrnn{i + 1}": partial(run_stage, pyramid, i) for i in range(3)}
+unet, pyramid = networks["unet"], networks[network_name]
+latest = {}
+
+
+def outputs(batch):
+    """All stages of PC-RNN, computed once for a batch."""
+    if latest.get("batch") is not batch:
+        latest.update(batch=batch, stages=pyramid.stages(batch.kspace, batch.mask))
+    return latest["stages"]
+
+
+methods = {
+    "zero_filled": lambda batch: batch.image,
+    "unet": lambda batch: unet(batch.kspace, batch.mask),
+    network_name: lambda batch: outputs(batch)[-1],
+}
+stages = {
+    "convrnn1": lambda batch: outputs(batch)[0],
+    "convrnn2": lambda batch: outputs(batch)[1],
+    "convrnn3": lambda batch: outputs(batch)[2],
+}
 
 # %% [markdown]
 # Compressed sensing needs no training but a regularisation strength, which is tuned on slices of the

@@ -9,7 +9,7 @@ from matplotlib.patches import Rectangle
 
 plt.rcParams.update(
     {
-        "figure.dpi": 110,
+        "figure.dpi": 84,
         "savefig.dpi": 110,
         "font.size": 9,
         "axes.titlesize": 9,
