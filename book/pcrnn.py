@@ -42,6 +42,7 @@ mask_type = "random"  # random, equispaced or equispaced_fraction
 coils = 4  # virtual coils after compression; 0: keep the coils as they are
 network = "profile"  # pcrnn_xs, pcrnn_s or pcrnn_b; profile: what the profile can afford
 compressed_sensing = False  # also run compressed sensing (seconds a slice)
+mask_draws = 1  # masks drawn for each test volume; more where there are few volumes
 seed = 0  # of every random stream
 device = "auto"  # auto, cpu, cuda
 
@@ -52,6 +53,7 @@ rules = {
     **parameters.MRI,
     "network": parameters.one_of("profile", "pcrnn_xs", "pcrnn_s", "pcrnn_b"),
     "compressed_sensing": parameters.flag(),
+    "mask_draws": parameters.whole(1, 1000),
 }
 settings = parameters.check(globals(), rules)
 
@@ -287,7 +289,7 @@ figures.training_curves(histories)
 # signed-rank test on volumes, since slices of one scan are not independent.
 
 # %%
-from recon.learning.metrics import evaluate_methods, reconstruct
+from recon.learning.metrics import draw_seed, evaluate_methods, reconstruct, scan_of
 
 where = pick_device(device)
 for net in networks.values():
@@ -328,14 +330,16 @@ if compressed_sensing and task == "multicoil":
     display(pd.Series(tried, name="NMSE").rename_axis("regularisation").to_frame())
 
 # %%
-scores = evaluate_methods({**methods, **stages}, test_files, plan, virtual, seed, str(where))
+every_method = {**methods, **stages}
+scores = evaluate_methods(every_method, test_files, plan, virtual, seed, str(where), mask_draws)
 from recon.results.statistics import summarise
 
 pairs = [(network_name, other) for other in [*methods, *stages] if other != network_name]
 pairs += [("unet", "zero_filled"), ("convrnn2", "convrnn1"), ("convrnn3", "convrnn1")]
 pairs += [("convrnn3", "convrnn2")]
 constants = {"data": test_data or data, "trained_on": data, "task": task, "accel": accel}
-rows = summarise(scores, pairs, **constants)
+unit = "volume" if mask_draws == 1 else "mask"
+rows = summarise(scores, pairs, unit, **constants)
 
 # %%
 from recon.results import claims, provenance, store, tables
@@ -374,10 +378,11 @@ ranking = table[network_name].sort_values()
 by_name = {path.stem: path for path in test_files}
 
 
-def example(name):
-    """Middle slice of a volume under every method, its target, and scores to print."""
-    volume = read_volume(by_name[name])
-    images, target, _ = reconstruct(methods, volume, plan, virtual, seed, str(where))
+def example(name, methods):
+    """Middle slice of a scan under every method, and its target."""
+    volume = read_volume(by_name[scan_of(name)[0]])
+    masks = draw_seed(seed, name)
+    images, target, _ = reconstruct(methods, volume, plan, virtual, masks, str(where))
     middle = len(target) // 2
     return {k: v[middle] for k, v in images.items()}, target[middle]
 
@@ -388,13 +393,13 @@ def caption(name):
 
 # %% mystnb={"figure": {"name": "fig-median", "caption": "The median volume: reconstructions, a zoom (orange square) on the same grey scale, and absolute errors times five on that scale. The SSIM printed is the volume's."}, "image": {"alt": "Columns for zero-filled, U-Net, PC-RNN and target; rows for the image, a zoom and the error map. The error map darkens from left to right."}}
 median = ranking.index[len(ranking) // 2]
-comparison = figures.comparison(*example(median), scores=caption(median))
+comparison = figures.comparison(*example(median, methods), scores=caption(median))
 
 # %% [markdown]
 # And the failure case: the volume on which PC-RNN does worst.
 
 # %% mystnb={"figure": {"name": "fig-worst", "caption": "The worst volume for PC-RNN, drawn like the figure before."}, "image": {"alt": "Columns for zero-filled, U-Net, PC-RNN and target of the worst test volume, with zooms and error maps."}}
-worst = figures.comparison(*example(ranking.index[0]), scores=caption(ranking.index[0]))
+worst = figures.comparison(*example(ranking.index[0], methods), scores=caption(ranking.index[0]))
 
 # %% [markdown]
 # ## Inside the pyramid
@@ -404,11 +409,8 @@ worst = figures.comparison(*example(ranking.index[0]), scores=caption(ranking.in
 # over the target's, so 1 is as sharp as the target.
 
 # %% mystnb={"figure": {"name": "fig-stages", "caption": "Outputs of the three modules and of the whole network for the median volume, as in figure 7 of the paper; errors times five."}, "image": {"alt": "Columns for the outputs of the modules at a quarter, half and full resolution, the joined reconstruction, and the target, with zooms and error maps."}}
-volume = read_volume(by_name[median])
 chosen = {**stages, network_name: methods[network_name]}
-images, target, _ = reconstruct(chosen, volume, plan, virtual, seed, str(where))
-middle = len(target) // 2
-inside = figures.comparison({k: v[middle] for k, v in images.items()}, target[middle])
+inside = figures.comparison(*example(median, chosen))
 
 # %%
 tables.beside_paper(rows, paper, table="VI", accel=accel)
@@ -456,7 +458,7 @@ reference_figures(references, {"median": "the median volume", "stages": "outputs
 # | the fastMRI knee set | `papermill book/pcrnn.ipynb out.ipynb -p data fastmri_knee_multicoil -p data_root /data/fastmri -p profile paper` |
 # | its smallest part, single-coil validation | `... -p data fastmri_knee_singlecoil -p data_root /data/fastmri -p task singlecoil -p mask_type random` |
 # | any folder of fastMRI-format files, to train on | `... -p data fastmri_folder -p data_root FOLDER` |
-# | a few scans, to test what simulation has taught | `... -p test_data fastmri_folder -p test_root FOLDER -p compressed_sensing True` |
+# | a few scans, to test what simulation has taught | `... -p test_data fastmri_folder -p test_root FOLDER -p compressed_sensing True -p mask_draws 20` |
 # | k-space in a NumPy file (key `kspace`, coils first, centred) | `python -m recon data import FILE.npz FOLDER`, then the line before |
 # | the studyforrest head | `... -p data simulated_brain -p test_data studyforrest_t1 -p test_root FOLDER` |
 #

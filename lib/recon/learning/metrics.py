@@ -99,6 +99,18 @@ def body_mask(volume: Volume, index: int, size: tuple[int, int]) -> np.ndarray:
 Method = Callable[[Measurement], Tensor]
 
 
+def scan_of(name: str) -> tuple[str, int]:
+    """Volume and number of the mask in a name like ``file1000000#2``."""
+    stem, _, draw = name.rpartition("#")
+    return stem, int(draw)
+
+
+def draw_seed(seed: int, name: str) -> int:
+    """Seed of the mask of a scan named as in `scan_of`; that of the first mask is ``seed``."""
+    draw = scan_of(name)[1]
+    return seed_of(seed, "draw", draw) if draw else seed
+
+
 @torch.inference_mode()
 def reconstruct(
     methods: dict[str, Method],
@@ -141,8 +153,12 @@ def evaluate_methods(
     virtual_coils: int,
     seed: int = 0,
     device: str = "cpu",
+    draws: int = 1,
 ) -> pd.DataFrame:
     """Score every method on every volume.
+
+    With ``draws`` above 1 every volume is undersampled that many times, with masks of their own:
+    what varies is then the mask, not the body, and intervals say no more than that.
 
     Returns
     -------
@@ -151,16 +167,19 @@ def evaluate_methods(
         method, metric, region, value``.
     """
     rows = []
-    for path in tqdm(paths, desc="evaluating", mininterval=2):
-        volume = read_volume(path)
-        images, target, effective = reconstruct(methods, volume, plan, virtual_coils, seed, device)
+    names = [f"{path.stem}#{draw}" for path in paths for draw in range(draws)]
+    by_name = {path.stem: path for path in paths}
+    for name in tqdm(names, desc="evaluating", mininterval=2):
+        volume = read_volume(by_name[scan_of(name)[0]])
+        masks = draw_seed(seed, name)
+        images, target, effective = reconstruct(methods, volume, plan, virtual_coils, masks, device)
         body = np.stack([body_mask(volume, i, target.shape[1:]) for i in range(len(target))])
         for region, mask in (("body", body), ("full", np.ones_like(body))):
             for method, image in images.items():
                 for metric, value in score(image * mask, target * mask).items():
                     rows.append(
                         {
-                            "volume": path.stem,
+                            "volume": name,
                             "contrast": CONTRASTS.get(volume.contrast, volume.contrast),
                             "effective_accel": effective,
                             "method": method,

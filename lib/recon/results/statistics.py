@@ -34,7 +34,10 @@ def paired_p(differences: np.ndarray) -> float:
 
 
 def summarise(
-    scores: pd.DataFrame, against: list[tuple[str, str]], **constants: object
+    scores: pd.DataFrame,
+    against: list[tuple[str, str]],
+    unit: str = "volume",
+    **constants: object,
 ) -> list[dict]:
     """Tidy rows from scores per volume: means with intervals, then paired differences.
 
@@ -44,6 +47,8 @@ def summarise(
         ``volume, contrast, effective_accel, method, metric, region, value``.
     against : list of (str, str)
         Pairs of methods to compare, better-to-be first.
+    unit : str
+        What one row of scores is.
     constants
         Fields that every row carries (data, task, accel, ...).
 
@@ -65,7 +70,7 @@ def summarise(
                 "metric": metric,
                 "region": region,
                 "n": len(table),
-                "unit": "volume",
+                "unit": unit,
             }
             for method in table:
                 values = table[method].to_numpy()
