@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from fastmri.data.subsample import temp_seed
 from torch import Tensor
 
 from recon.data.samples import Measurement
@@ -68,14 +69,16 @@ def compressed_sensing(
     maps = sensitivities_of(measurement)
     kspace = to_centred(measurement.kspace).numpy()
     mask = torch.fft.fftshift(measurement.mask.flatten()).numpy()
-    image = apps[prior](
-        kspace * mask,
-        maps.numpy(),
-        regularisation,
-        weights=np.broadcast_to(mask, kspace.shape).astype(np.float32),
-        max_iter=iterations,
-        show_pbar=False,
-    ).run()
+    # sigpy finds its step size by a power iteration from NumPy's global random stream.
+    with temp_seed(np.random, 0):
+        image = apps[prior](
+            kspace * mask,
+            maps.numpy(),
+            regularisation,
+            weights=np.broadcast_to(mask, kspace.shape).astype(np.float32),
+            max_iter=iterations,
+            show_pbar=False,
+        ).run()
     return maps * torch.from_numpy(np.asarray(image))
 
 
