@@ -138,7 +138,7 @@ Markdown(
 )
 
 # %% mystnb={"figure": {"name": "fig-data", "caption": "One slice of each of the first test volumes, fully sampled, root sum of squares over the coils. Simulated unless you passed a folder of real files."}, "image": {"alt": "A row of magnitude images in greys, one slice of each of the first four test volumes, fully sampled."}}
-from recon.results import figures
+from recon.results import figures, tables
 
 volumes = [read_volume(path) for path in test_files[:: max(1, len(test_files) // 4)][:4]]
 shown = {}
@@ -342,7 +342,7 @@ unit = "volume" if mask_draws == 1 else "mask"
 rows = summarise(scores, pairs, unit, **constants)
 
 # %%
-from recon.results import claims, provenance, store, tables
+from recon.results import claims, provenance, store
 
 run = store.Run(
     "pcrnn",
@@ -384,11 +384,11 @@ def example(name, methods):
     masks = draw_seed(seed, name)
     images, target, _ = reconstruct(methods, volume, plan, virtual, masks, str(where))
     middle = len(target) // 2
-    return {k: v[middle] for k, v in images.items()}, target[middle]
+    return {tables.NAMES[k]: v[middle] for k, v in images.items()}, target[middle]
 
 
 def caption(name):
-    return {method: f"SSIM {table.loc[name, method]:.3f}" for method in methods}
+    return {tables.NAMES[method]: f"SSIM {table.loc[name, method]:.3f}" for method in methods}
 
 
 # %% mystnb={"figure": {"name": "fig-median", "caption": "The median volume: reconstructions, a zoom (orange square) on the same grey scale, and absolute errors times five on that scale. The SSIM printed is the volume's."}, "image": {"alt": "Columns for zero-filled, U-Net, PC-RNN and target; rows for the image, a zoom and the error map. The error map darkens from left to right."}}
@@ -419,7 +419,8 @@ tables.beside_paper(rows, paper, table="VI", accel=accel)
 every = scores[scores.region == "body"].pivot_table(
     index="method", columns="metric", values="value", aggfunc="mean"
 )
-every.loc[[*stages, *methods], ["psnr", "ssim", "sharpness"]].round(3)
+every = every.loc[[*stages, *methods], ["psnr", "ssim", "sharpness"]]
+every.rename(index=tables.NAMES).round(3)
 
 # %% [markdown]
 # ## What this run says of the paper's claims
@@ -442,6 +443,9 @@ tables.verdicts(paper, store.frame([run]))
 
 # %%
 references = store.reference_runs("pcrnn")
+tables.reference_scores(references)
+
+# %%
 tables.references(references)
 
 # %%

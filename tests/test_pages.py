@@ -46,7 +46,7 @@ def test_gallery_curves_and_scores_draw_what_they_are_given():
     curves = figures.training_curves({"net": history})
     assert curves.axes[0].get_xlabel() == "step" and curves.axes[1].get_xlabel() == "seconds"
     table = pd.DataFrame({"a": [1.0, 2.0], "b": [2.0, 3.0]})
-    lines = figures.paired_scores(table, ["a", "b"], "SSIM").axes[0].lines
+    lines = figures.paired_scores(table, "SSIM").axes[0].lines
     np.testing.assert_allclose(lines[-1].get_ydata(), [1.5, 2.5])
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
@@ -137,13 +138,13 @@ def training_curves(histories: dict[str, Sequence[dict]], smooth: int = 20) -> F
     return figure
 
 
-def paired_scores(table, methods: Sequence[str], label: str) -> Figure:
-    """Score of every volume, joined over the methods: a line a volume, the mean in black."""
+def paired_scores(table: pd.DataFrame, label: str) -> Figure:
+    """Score of every volume (row), joined over the methods (columns), and the mean in black."""
     figure, axis = plt.subplots(figsize=(6.5, 2.8), layout="constrained")
-    values = table[list(methods)].to_numpy()
-    axis.plot(range(len(methods)), values.T, color=COLOURS[5], alpha=0.5, linewidth=0.8)
-    axis.plot(range(len(methods)), values.mean(0), color="black", marker="o", label="mean")
-    axis.set_xticks(range(len(methods)), methods)
+    places = range(len(table.columns))
+    axis.plot(places, table.to_numpy().T, color=COLOURS[5], alpha=0.5, linewidth=0.8)
+    axis.plot(places, table.mean(), color="black", marker="o", label="mean")
+    axis.set_xticks(places, table.columns)
     axis.set_ylabel(label)
     axis.legend(frameon=False)
     return figure

@@ -17,6 +17,7 @@ from recon.results.verdicts import METRICS, NOT_TESTABLE, Verdict, count, judge_
 __all__ = [
     "beside_paper",
     "differences",
+    "reference_scores",
     "references",
     "scoreboard",
     "verdicts",
@@ -250,6 +251,34 @@ def references(runs: Iterable[Run]) -> Html:
     columns = ["Run", "Evaluated on", "Took", "Device", "Commit", "Repeat it with"]
     caption = "Reference runs, committed with the book" if lines else "No reference run yet"
     return html_table(caption, columns, lines)
+
+
+def reference_scores(runs: Iterable[Run]) -> Html:
+    """PSNR and SSIM of every method in every run, over all its contrasts, the modules left out."""
+    lines = []
+    for run in runs:
+        accel = run.parameters["accel"]
+        scores: dict[str, dict[str, Any]] = {}
+        for row in _scored(run.rows, accel):
+            if row["contrast"] == "all" and row["method"] not in STAGES:
+                scores.setdefault(row["method"], {})[row["metric"]] = row
+        for method in sorted(scores, key=list(NAMES).index):
+            ours = scores[method]
+            one = ours["psnr"]
+            units = one["unit"] + "s" * (one["n"] != 1)
+            lines.append(
+                [
+                    one["data"],
+                    run.parameters.get("data", "–"),
+                    f"{accel:g}x ({one['effective_accel']:.2f})",
+                    f"{one['n']} {units}",
+                    _name(method),
+                    shown(one),
+                    shown(ours["ssim"]),
+                ]
+            )
+    columns = ["Evaluated on", "Trained on", "R (effective)", "n", "Method", "PSNR", "SSIM"]
+    return html_table("Scores of the reference runs, mean and 95 % interval", columns, lines)
 
 
 def command(run: Run) -> str:
