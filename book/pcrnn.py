@@ -146,7 +146,7 @@ for number, volume in enumerate(volumes):
     full = torch.ones(volume.kspace.shape[-1], dtype=torch.bool)
     slice_of = measure(volume, len(volume.kspace) // 2, full)
     shown[f"{number + 1}: {volume.contrast}, {volume.kspace.shape[1]} coils"] = slice_of.target
-figures.gallery(shown, shared=False)
+_ = figures.gallery(shown, shared=False)
 # %% [markdown]
 # ## Leaving out columns
 #
@@ -279,7 +279,7 @@ for name, net in networks.items():
     )
 
 # %% mystnb={"figure": {"name": "fig-training", "caption": "Training loss (equation 14) by step and by second of training: every step faint, the mean of 20 steps strong."}, "image": {"alt": "Two line plots of falling training loss, one curve for the U-Net and one for PC-RNN, against steps and against seconds."}}
-figures.training_curves(histories)
+_ = figures.training_curves({tables.NAMES[k]: v for k, v in histories.items()})
 # %% [markdown]
 # ## How good is it?
 #
@@ -366,7 +366,7 @@ tables.differences(rows)
 # %% mystnb={"figure": {"name": "fig-volumes", "caption": "SSIM (body) of every test volume under each method; the black line joins the means."}, "image": {"alt": "One thin line for each test volume rises from zero-filled over U-Net to PC-RNN; a black line joins the means."}}
 body = scores[(scores.region == "body") & (scores.metric == "ssim")]
 table = body.pivot(index="volume", columns="method", values="value")
-figures.paired_scores(table, list(methods), "SSIM")
+_ = figures.paired_scores(table[list(methods)].rename(columns=tables.NAMES), "SSIM")
 # %% [markdown]
 # ## What it looks like
 #

@@ -1,0 +1,102 @@
+"""The PC-RNN chapter, cell by cell, on small files and with a training of a few steps.
+
+nbval runs the chapter as it is; here its parameters are varied. What is drawn and scored is real,
+only the files are small (a smooth body behind a few coils) and the schedule is cut short.
+"""
+
+import json
+import re
+
+import jupytext
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+from recon.data.fastmri import write_volume
+from recon.errors import InputError
+from recon.paths import project_root
+from recon.results import store
+from test_learning import volume
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """Ten files of different coils, widths and contrasts; cache and runs beside them."""
+    monkeypatch.setenv("RECON_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("RECON_RUNS", str(tmp_path / "runs"))
+    files = tmp_path / "files"
+    files.mkdir()
+    for i in range(10):
+        scan = volume(f"file{i}", 2, 3 + i % 3, 64, 36 + 3 * (i % 2), seed=i)
+        scan.contrast = ("CORPD_FBK", "CORPDFS_FBK")[i % 2]
+        write_volume(files / f"file{i}.h5", scan)
+    yield files
+    plt.close("all")
+
+
+def run_chapter(**given):
+    """Execute every code cell with other parameters; the chapter's names afterwards."""
+    notebook = jupytext.read(project_root() / "book" / "pcrnn.py")
+    names = {"__name__": "chapter"}
+    for cell in notebook.cells:
+        if cell.cell_type != "code":
+            continue
+        short = re.sub(r"Schedule\(epochs=[\d.]+", "Schedule(epochs=1", cell.source)
+        exec(compile(short, "chapter", "exec"), names)
+        if "parameters" in cell.metadata.get("tags", []):
+            names.update(given)
+    return names
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"accel": 5.5, "seed": 3},
+        {"mask_type": "equispaced", "accel": 3, "mask_draws": 2},
+        {"compressed_sensing": True, "center_fraction": 0.2, "mask_type": "equispaced_fraction"},
+    ],
+)
+def test_a_folder_of_files_is_trained_on_scored_and_stored(folder, given):
+    names = run_chapter(data="fastmri_folder", data_root=str(folder), **given)
+    run = store.load(next((folder.parent / "runs").glob("*.json")))
+    assert {row["method"] for row in run.rows} >= {"zero_filled", "unet", "pcrnn_xs", "convrnn1"}
+    assert ("cs" in names["methods"]) == given.get("compressed_sensing", False)
+    assert run.parameters["accel"] == given.get("accel", 4)
+    assert str(folder.parent) not in json.dumps(run.parameters)
+    assert np.isfinite([row["value"] for row in run.rows]).all()
+    drawn = [p.stem.split("_")[-1] for p in (folder.parent / "runs").glob("*.png")]
+    assert sorted(drawn) == ["median", "stages", "worst"]
+
+
+def test_a_network_trained_on_one_folder_is_scored_on_another(folder, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    scan = volume("measured", 1, 16, 48, 33, crop=(48, 33), seed=9)
+    write_volume(other / "measured.h5", scan)
+    names = run_chapter(
+        data="fastmri_folder",
+        data_root=str(folder),
+        test_data="fastmri_folder",
+        test_root=str(other),
+        mask_draws=3,
+    )
+    assert set(names["scores"].volume) == {"measured#0", "measured#1", "measured#2"}
+    assert {row["n"] for row in names["rows"]} == {3}
+    assert {row["unit"] for row in names["rows"]} == {"mask"}
+
+
+def test_single_coil_files(folder):
+    for i, path in enumerate(sorted(folder.glob("*.h5"))):
+        path.unlink()
+        scan = volume(path.stem, 2, 1, 64, 36, seed=i)
+        scan.single_coil = True
+        write_volume(path, scan)
+    names = run_chapter(data="fastmri_folder", data_root=str(folder), task="singlecoil")
+    assert names["channels"] == 1
+    with pytest.raises(InputError, match="coil"):
+        run_chapter(data="fastmri_folder", data_root=str(folder), task="multicoil")
+
+
+def test_coils_that_differ_cannot_stay_uncompressed(folder):
+    with pytest.raises(InputError, match="pass coils"):
+        run_chapter(data="fastmri_folder", data_root=str(folder), coils=0)
