@@ -84,8 +84,8 @@ def training_folder(
     training, the schedule, the files (names and sizes) and this library's code. So a second run
     goes on from an interrupted one, and a changed line of code never meets old weights.
     """
-    evaluation_only = {"test_data", "test_root", "data_root", "compressed_sensing", "device"}
-    relevant = {k: v for k, v in sorted(settings.items()) if k not in evaluation_only}
+    evaluation_only = {"test_data", "test_root", "data_root", "compressed_sensing", "mask_draws"}
+    relevant = {k: v for k, v in sorted(settings.items()) if k not in {*evaluation_only, "device"}}
     name = type(network).__name__.lower()
     parts = [
         str(network),
