@@ -439,7 +439,22 @@ tables.verdicts(paper, store.frame([run]))
 # ## Longer runs
 #
 # The page above was computed in minutes. The runs below took longer, were made once, and are stored
-# with the commit that made them; each can be repeated with the command beside it.
+# with the commit that made them; each can be repeated with the command in the second table. Three
+# questions stand behind them.
+#
+# - *What does the network of the paper's size reach when it may learn for longer?* PC-RNN-S on the
+#   simulated knees, profile `standard`.
+# - *Does it work on anatomy that nobody drew?* A network that has seen simulated brains and random
+#   shapes only, on the head of the studyforrest project {cite:p}`hanke2014` (public domain), a real
+#   T1-weighted volume cut into slabs. Its coils, phase and noise are still simulated, and k-space
+#   made from a magnitude image flatters every method {cite:p}`shimron2022`.
+# - *Does it work on measured k-space?* The same network on a fully sampled pre-scan of a brain, 16
+#   coils, 64 x 64, from the repository pdawood/iterativeRaki at b87e2f5 (MIT licence), beside zero-filled
+#   images and compressed sensing, which needs no training. It is one slice, so many masks are drawn
+#   for it: the intervals then speak of masks, not of patients. Nothing in this file was simulated.
+#
+# For the last two runs the masks are equispaced with a centre of an eighth of the columns, because
+# coils cannot be calibrated from the few central columns that 64 columns would otherwise leave.
 
 # %%
 references = store.reference_runs("pcrnn")
@@ -481,6 +496,9 @@ reference_figures(references, {"median": "the median volume", "stages": "outputs
 #   the crop.
 # - **Coils.** The knee networks of the paper take all 15 coils; the default here compresses to 4, as
 #   the paper does for the brain, so one network serves arrays of any size. `coils=0` keeps them.
+# - **U-Net.** fastMRI's network draws the whole image; here it draws a correction to the zero-filled
+#   one. Its instance normalisation forgets the image's scale, and a short training would be spent on
+#   learning it again. That favours the baseline.
 # - **Normalisation.** Divided by the mean of the coil-combined zero-filled image rather than of each
 #   coil's magnitude, which would depend on how many coils there are; the same for a single coil.
 # - **Training.** The `quick` and `standard` profiles train for minutes where the paper trains for

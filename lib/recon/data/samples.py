@@ -1,9 +1,8 @@
 """From a slice in a file to the measurement that a network sees.
 
-The order of the steps is the scanner's: readout oversampling is removed (that direction is always
-fully sampled), columns are left out, virtual coils are formed from the centre that was measured,
-and the result is scaled by what a scanner could know, the mean of the zero-filled image. So nothing
-of what was left out leaks into the input.
+The order is the scanner's: readout oversampling is removed (that direction is fully sampled),
+columns are left out, virtual coils are formed from the centre that was measured, and the result is
+scaled by the mean of the zero-filled image. Nothing of what was left out leaks into the input.
 """
 
 import hashlib
@@ -164,9 +163,8 @@ def cut_band(item: Measurement, rows: int, seed: int) -> Measurement:
     """A band of rows of a measurement: a smaller problem of exactly the same kind.
 
     The readout (height) is fully sampled, so any rows of the image, transformed again, are a valid
-    measurement with the same mask, whereas columns could not be cut. Training on bands of a
-    quarter of the rows takes a quarter of the time a step. Bands are drawn where there is signal:
-    the row at their middle is chosen with a probability in proportion to its energy.
+    measurement with the same mask; columns could not be cut. Bands are drawn where there is
+    signal: the row at their middle is chosen with a probability in proportion to its energy.
 
     Parameters
     ----------
