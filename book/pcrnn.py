@@ -62,7 +62,9 @@ settings = parameters.check(globals(), rules)
 # 60 epochs in batches of 8, a rate of $10^{-5}$ for one epoch of warm-up, then $10^{-4}$, halved
 # every 10 epochs. The two others fit a laptop: fewer and larger steps, on *bands* of rows. The
 # direction along the columns is fully sampled, so a band of rows is a smaller problem of exactly
-# the same kind, and a step on a quarter of the rows takes a quarter of the time.
+# the same kind, and a step on a quarter of the rows takes a quarter of the time. The U-Net
+# normalises over the whole image, so it learns from whole slices, one a step: as many pixels a step
+# as PC-RNN sees, and as many steps.
 
 # %%
 import time
@@ -82,19 +84,24 @@ started = time.perf_counter()
 
 @dataclass(frozen=True)
 class Profile:
-    """Size and training of the networks: PC-RNN, width of the U-Net, rows of a training band."""
+    """Size and training of both networks, and the rows of a band that PC-RNN trains on."""
 
     network: str
-    unet_chans: int
+    pcrnn: Schedule
     rows: int
-    schedule: Schedule
+    unet_chans: int
+    unet: Schedule
 
 
-SHORT = {"batch_size": 4, "warmup_rate": 2e-4, "warmup_epochs": 0.2}
+SHORT = {"warmup_epochs": 0.2, "warmup_rate": 1e-4}
+QUICK = Schedule(epochs=15, batch_size=4, rate=2e-3, halve_every=5, **SHORT)
+QUICK_UNET = Schedule(epochs=4, batch_size=1, rate=1e-3, halve_every=1.5, **SHORT)
+STANDARD = Schedule(epochs=8, batch_size=4, rate=1.5e-3, halve_every=3, **SHORT)
+STANDARD_UNET = Schedule(epochs=2, batch_size=1, rate=1e-3, halve_every=0.7, **SHORT)
 PROFILES = {
-    "quick": Profile("pcrnn_xs", 16, 32, Schedule(epochs=15, halve_every=5, rate=2e-3, **SHORT)),
-    "standard": Profile("pcrnn_s", 16, 40, Schedule(epochs=8, halve_every=3, rate=1.5e-3, **SHORT)),
-    "paper": Profile("pcrnn_s", 12, 0, Schedule()),
+    "quick": Profile("pcrnn_xs", QUICK, 32, 16, QUICK_UNET),
+    "standard": Profile("pcrnn_s", STANDARD, 40, 16, STANDARD_UNET),
+    "paper": Profile("pcrnn_s", Schedule(), 0, 12, Schedule()),
 }
 chosen_profile = PROFILES[profile]
 network_name = chosen_profile.network if network == "profile" else network
@@ -266,16 +273,18 @@ source(ReconstructionLoss.forward, LookaheadAdam.step)
 # %%
 BUILDERS = {"pcrnn_xs": pcrnn_xs, "pcrnn_s": pcrnn_s, "pcrnn_b": pcrnn_b}
 torch.manual_seed(seed)
-networks = {
-    "unet": UNet(channels, chans=chosen_profile.unet_chans),
-    network_name: BUILDERS[network_name](channels),
+whole_slices = Slices(train_files, plan, virtual, seed)
+unet = UNet(channels, chans=chosen_profile.unet_chans)
+pyramid = BUILDERS[network_name](channels)
+lessons = {
+    "unet": (unet, whole_slices, chosen_profile.unet),
+    network_name: (pyramid, training, chosen_profile.pcrnn),
 }
 histories = {}
-for name, net in networks.items():
-    schedule = chosen_profile.schedule
+for name, (net, slices, schedule) in lessons.items():
     folder = training_folder(net, settings, schedule, train_files)
     histories[name] = fit(
-        net, training, ReconstructionLoss(), schedule, folder, seed, device, label=name
+        net, slices, ReconstructionLoss(), schedule, folder, seed, device, label=name
     )
 
 # %% mystnb={"figure": {"name": "fig-training", "caption": "Training loss (equation 14) by step and by second of training: every step faint, the mean of 20 steps strong."}, "image": {"alt": "Two line plots of falling training loss, one curve for the U-Net and one for PC-RNN, against steps and against seconds."}}
@@ -292,9 +301,8 @@ _ = figures.training_curves({tables.NAMES[k]: v for k, v in histories.items()})
 from recon.learning.metrics import draw_seed, evaluate_methods, reconstruct, scan_of
 
 where = pick_device(device)
-for net in networks.values():
+for net in (unet, pyramid):
     net.to(where).eval()
-unet, pyramid = networks["unet"], networks[network_name]
 latest = {}
 
 

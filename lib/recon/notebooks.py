@@ -261,12 +261,27 @@ def clean(notebook: NotebookNode) -> None:
     for cell in notebook.cells:
         kept = {key: cell.metadata[key] for key in ("tags", "mystnb") if cell.metadata.get(key)}
         cell.metadata = NotebookNode(kept)
-        for output in cell.get("outputs", []):
+        cell_outputs = cell.get("outputs", [])
+        if cell_outputs:
+            cell.outputs = cell_outputs = _joined(cell_outputs)
+        for output in cell_outputs:
             if output.output_type == "stream":
                 output.text = scrub(_settled(output.text))
             for kind, content in output.get("data", {}).items():
                 if kind.startswith("text/"):
                     output.data[kind] = scrub(content)
+
+
+def _joined(outputs: list[NotebookNode]) -> list[NotebookNode]:
+    """Neighbouring pieces of one stream as one, as they would stand in a terminal."""
+    joined: list[NotebookNode] = []
+    for output in outputs:
+        last = joined[-1] if joined else None
+        if last and output.output_type == last.output_type == "stream" and output.name == last.name:
+            last.text += output.text
+        else:
+            joined.append(output)
+    return joined
 
 
 def _settled(text: str) -> str:

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import warnings
 
 import numpy as np
 import torch
@@ -100,7 +101,10 @@ def espirit_maps(
     ValueError
         When the calibration region is too small to hold kernels.
     """
-    from sigpy.mri.app import EspiritCalib  # numba compiles on import: only when maps are wanted
+    with warnings.catch_warnings():
+        # numba compiles on import, so only when maps are wanted; tqdm asks for widgets then.
+        warnings.simplefilter("ignore")
+        from sigpy.mri.app import EspiritCalib
 
     if calibration_width < kernel_width + 2:
         raise ValueError(
