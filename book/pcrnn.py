@@ -105,7 +105,7 @@ PROFILES = {
 }
 chosen_profile = PROFILES[profile]
 network_name = chosen_profile.network if network == "profile" else network
-chosen_profile
+network_name, chosen_profile.pcrnn
 
 # %% [markdown]
 # ## The inverse problem
@@ -369,7 +369,8 @@ paper = claims.load("chen-2022")
 tables.beside_paper(rows, paper, table="I" if task == "singlecoil" else "II", accel=accel)
 
 # %%
-tables.differences(rows)
+scored = [row for row in rows if row["metric"] in ("psnr", "ssim")]
+tables.differences(row for row in scored if not {row["method"], row.get("against")} & {*stages})
 
 # %% mystnb={"figure": {"name": "fig-volumes", "caption": "SSIM (body) of every test volume under each method; the black line joins the means."}, "image": {"alt": "One thin line for each test volume rises from zero-filled over U-Net to PC-RNN; a black line joins the means."}}
 body = scores[(scores.region == "body") & (scores.metric == "ssim")]
