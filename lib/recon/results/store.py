@@ -84,7 +84,7 @@ def run_name(chapter: str, parameters: Mapping[str, Any]) -> str:
     parts = [chapter]
     for name, value in sorted(parameters.items()):
         if name not in usual or usual[name] != value:
-            parts.append(f"{name}-{_short(value)}")
+            parts.append(f"{name}-{_short(_without_folders(value))}")
     return "_".join(parts)
 
 
