@@ -103,6 +103,8 @@ def test_results_name_no_folder_of_the_machine(tmp_path):
     name = store.run_name(run.chapter, run.parameters)
     other = store.run_name(run.chapter, {**run.parameters, "data_root": "/mnt/fastmri"})
     assert "somebody" not in name and name != other
+    stored = store.load(tmp_path / "run.json")
+    assert store.run_name(stored.chapter, stored.parameters) == name
 
 
 def test_a_figure_lies_beside_its_run(tmp_path, monkeypatch):

@@ -84,7 +84,7 @@ def run_name(chapter: str, parameters: Mapping[str, Any]) -> str:
     parts = [chapter]
     for name, value in sorted(parameters.items()):
         if name not in usual or usual[name] != value:
-            parts.append(f"{name}-{_short(_without_folders(value))}")
+            parts.append(f"{name}-{_short(value)}")
     return "_".join(parts)
 
 
@@ -130,9 +130,12 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def _without_folders(value: Any) -> Any:
-    """An absolute path as its last part alone: a result names no machine's folders."""
+    """An absolute path as its last part and a hash: a result names no machine's folders.
+
+    It is what `run_name` makes of the path, so a run that was stored keeps its name.
+    """
     if isinstance(value, str) and PurePath(value).is_absolute():
-        return PurePath(value).name
+        return _short(value)
     return value
 
 

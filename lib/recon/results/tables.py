@@ -282,12 +282,12 @@ def reference_scores(runs: Iterable[Run]) -> Html:
 
 
 def command(run: Run) -> str:
-    """The command line that repeats a run."""
+    """The command line that repeats a run, with FOLDER for folders, which are the reader's own."""
     from recon.results.store import defaults
 
     usual = defaults(run.chapter)
     words = [
-        f"--param {name} {value}"
+        f"--param {name} {'FOLDER' if name.endswith('_root') else value}"
         for name, value in sorted(run.parameters.items())
         if usual.get(name) != value
     ]
