@@ -93,7 +93,7 @@ class Profile:
     unet: Schedule
 
 
-SHORT = {"warmup_epochs": 0.2, "warmup_rate": 1e-4}
+SHORT = {"warmup_epochs": 0.2, "warmup_rate": 2e-4}
 QUICK = Schedule(epochs=15, batch_size=4, rate=2e-3, halve_every=5, **SHORT)
 QUICK_UNET = Schedule(epochs=4, batch_size=1, rate=1e-3, halve_every=1.5, **SHORT)
 STANDARD = Schedule(epochs=8, batch_size=4, rate=1.5e-3, halve_every=3, **SHORT)
