@@ -154,6 +154,7 @@ for number, volume in enumerate(volumes):
     slice_of = measure(volume, len(volume.kspace) // 2, full)
     shown[f"{number + 1}: {volume.contrast}, {volume.kspace.shape[1]} coils"] = slice_of.target
 _ = figures.gallery(shown, shared=False)
+
 # %% [markdown]
 # ## Leaving out columns
 #
@@ -175,6 +176,7 @@ log = torch.log10(centred + 1e-3 * centred.max())
 figures.show(axes[1], log - log.min(), float((log - log.min()).max()), "measured k-space (log)")
 zero_filled = measurement.image.abs().square().sum(0).sqrt()
 figures.show(axes[2], zero_filled, float(zero_filled.quantile(0.998)), "zero-filled")
+
 # %%
 rates = [
     effective_acceleration(draw_mask(v, plan, seed_of(seed, v.name)), v.kspace.shape[-1])
@@ -293,6 +295,7 @@ started -= sum(history[-1]["seconds"] for history in histories.values())
 
 # %% mystnb={"figure": {"name": "fig-training", "caption": "Training loss (equation 14) by step and by second of training: every step faint, the mean of 20 steps strong."}, "image": {"alt": "Two line plots of falling training loss, one curve for the U-Net and one for PC-RNN, against steps and against seconds."}}
 _ = figures.training_curves({tables.NAMES[k]: v for k, v in histories.items()})
+
 # %% [markdown]
 # ## How good is it?
 #
@@ -380,6 +383,7 @@ tables.differences(row for row in scored if not {row["method"], row.get("against
 body = scores[(scores.region == "body") & (scores.metric == "ssim")]
 table = body.pivot(index="volume", columns="method", values="value")
 _ = figures.paired_scores(table[list(methods)].rename(columns=tables.NAMES), "SSIM")
+
 # %% [markdown]
 # ## What it looks like
 #
