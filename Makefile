@@ -8,7 +8,6 @@ SHELL := /bin/bash
 PYTHON ?= $(shell for p in python3.11 python3 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null && command -v $$p && break; done)
 BIN := .venv/bin
-export MPLBACKEND ?= Agg
 export PYTHONWARNINGS ?= ignore::DeprecationWarning
 export JUPYTER_PLATFORM_DIRS := 1
 

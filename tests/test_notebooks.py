@@ -110,3 +110,12 @@ def test_the_contents_list_every_page_once():
     pages = {path.stem for path in BOOK.glob("*.py")} | {path.stem for path in BOOK.glob("*.md")}
     assert sorted(listed) == sorted(pages)
     assert (BOOK / "_toc.yml").is_symlink()
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_every_figure_is_there(chapter):
+    """A cell that captions a figure holds one; a wrong plotting backend leaves it without."""
+    for cell in notebooks.read(BOOK / f"{chapter}.ipynb").cells:
+        if "figure" in cell.metadata.get("mystnb", {}):
+            kinds = [kind for output in cell.outputs for kind in output.get("data", {})]
+            assert "image/png" in kinds, cell.source

@@ -189,6 +189,8 @@ def _execute(
     with tempfile.TemporaryDirectory(prefix="recon-") as folder:
         before, after = Path(folder) / "in.ipynb", Path(folder) / "out.ipynb"
         nbformat.write(notebook, before)
+        # A backend set for scripts (Agg, say) would leave a notebook without figures.
+        os.environ.pop("MPLBACKEND", None)
         with _runs_in(store.reference_dir() if reference else None):
             try:
                 papermill.execute_notebook(
