@@ -1,6 +1,7 @@
 """Fixtures that several test files share."""
 
 import shutil
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -68,6 +69,8 @@ class Checkout:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            # A background job's children inherit an ignored Ctrl-C; here it must arrive.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
 
     def recon(self, *words: str) -> subprocess.CompletedProcess:
