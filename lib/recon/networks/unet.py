@@ -3,7 +3,7 @@
 Chen 2022 (section IV-B) changes the input channels of fastMRI's U-Net to take every coil's real
 and imaginary part; it has no data consistency. Here the U-Net draws a correction to the zero-filled
 image: its instance normalisation forgets the image's scale, and without the sum a short training
-is spent on finding it again. That favours the baseline.
+is spent on finding it again. It is meant to help the baseline.
 """
 
 import torch
