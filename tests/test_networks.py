@@ -5,9 +5,15 @@ import torch
 
 from laws import random_complex
 from recon.networks.channels import parameter_count, to_channels, to_complex
+from recon.networks.complexmri import ComplexConv, ComplexMRI
+from recon.networks.deep_cascade import DeepCascade
+from recon.networks.kikinet import KIKINet
 from recon.networks.pcrnn import PCRNN, ConvRNN, pcrnn_b, pcrnn_s
 from recon.networks.unet import UNet
-from recon.physics.fourier import fft2
+from recon.networks.variational import GaussianMixture, VariationalNetwork
+from recon.networks.vsnet import VSNet
+from recon.physics.encoding import encode
+from recon.physics.fourier import fft2, ifft2
 
 SMALL = {"widths": (16, 16, 16), "iterations": 2}
 
@@ -117,3 +123,112 @@ def test_equation_12_turn_by_turn():
 def test_impossible_networks_are_refused(options, words):
     with pytest.raises(ValueError, match=words):
         PCRNN(1, **options)
+
+
+OTHERS = {
+    "d5c5": DeepCascade,
+    "kikinet": KIKINet,
+    "complexmri": ComplexMRI,
+}
+
+
+@pytest.mark.parametrize(
+    ("network", "published", "tolerance"),
+    [
+        (DeepCascade(1), 1.3e6, 0.03),
+        (DeepCascade(1, width=64), 0.566e6, 0.001),
+        (KIKINet(1), 1.2e6, 0.03),
+        (KIKINet(15), 1.2e6, 0.03),
+        (ComplexMRI(15, width=50), 1.6e6, 0.03),
+        (VSNet(), 1.6e6, 0.03),
+        (VSNet(64), 565_780, 0),
+        (VariationalNetwork(480), 1.3e6, 0.03),
+        (VariationalNetwork(), 131_050, 0),
+    ],
+)
+def test_rivals_have_the_papers_size(network, published, tolerance):
+    """Section IV-B of Chen 2022, and the sizes that the originals publish."""
+    assert abs(parameter_count(network) / published - 1) <= tolerance
+
+
+@pytest.mark.parametrize("build", OTHERS.values(), ids=OTHERS)
+@pytest.mark.parametrize("size", [(16, 16), (17, 23)])
+def test_rivals_keep_every_measured_sample_at_any_size(build, size):
+    kspace, mask = scan(3, *size)
+    output = build(3, width=16)(kspace, mask)
+    kept = mask.expand_as(kspace)
+    torch.testing.assert_close(fft2(output)[kept], kspace[kept], rtol=1e-4, atol=1e-4)
+
+
+def cascades(network):
+    """The parts that must not share weights."""
+    if isinstance(network, KIKINet):
+        return [*network.kspace_nets, *network.image_nets]
+    return [*(network.steps if isinstance(network, VariationalNetwork) else network.blocks)]
+
+
+@pytest.mark.parametrize(
+    "network",
+    [DeepCascade(1, 16), KIKINet(1, 16), ComplexMRI(1, 16), VSNet(16), VariationalNetwork(4)],
+    ids=lambda network: type(network).__name__,
+)
+def test_cascades_share_no_weights(network):
+    """Two popular re-implementations share one set over all cascades: counts and storage tell."""
+    parts = cascades(network)
+    assert len(parts) == {"KIKINet": 4, "ComplexMRI": 10, "VariationalNetwork": 10}.get(
+        type(network).__name__, 5
+    )
+    places = {p.data_ptr() for part in parts for p in part.parameters()}
+    assert len(places) == sum(len(list(part.parameters())) for part in parts)
+
+
+@pytest.mark.parametrize("network", [VSNet(16), VariationalNetwork(4)], ids=["vsnet", "vn"])
+def test_networks_with_maps_learn_one_image(network):
+    """Every parameter gets a gradient; a fully sampled, exact measurement is nearly kept."""
+    kspace, mask = scan(3, 24, 20)
+    maps = random_complex(1, 3, 24, 20, seed=1)
+    maps = maps / maps.abs().square().sum(1, keepdim=True).sqrt()
+    output = network(kspace, mask, maps)
+    assert output.shape == (1, 1, 24, 20)
+    output.abs().square().sum().backward()
+    assert all(p.grad is not None and p.grad.abs().max() > 0 for p in network.parameters())
+    image = random_complex(1, 24, 20, seed=2)
+    full = torch.ones_like(mask)
+    kept = network(encode(image, maps, full), full, maps)[:, 0]
+    assert (kept - image).norm() < 0.5 * image.norm()
+
+
+def test_complex_convolution_is_torchs_own():
+    conv = ComplexConv(3, 5)
+    image = random_complex(2, 3, 9, 8)
+    weight = torch.complex(conv.real, conv.imag)
+    expected = torch.nn.functional.conv2d(image, weight, padding=1)
+    torch.testing.assert_close(to_complex(conv(to_channels(image))), expected)
+
+
+def test_gaussian_mixture_has_its_gradient():
+    """The written-out derivative against finite differences, in double precision."""
+    responses = torch.linspace(-1.2, 1.2, 24, dtype=torch.float64).reshape(1, 2, 3, 4)
+    weights = torch.sin(torch.arange(22, dtype=torch.float64)).reshape(2, 11)
+    centres = torch.linspace(-1, 1, 11, dtype=torch.float64)
+    responses.requires_grad_()
+    weights.requires_grad_()
+    assert torch.autograd.gradcheck(
+        lambda x, w: GaussianMixture.apply(x, w, centres), (responses, weights)
+    )
+
+
+def test_the_k_network_sees_neighbours_of_centred_kspace():
+    """A K-network that passes its input on makes KIKI-Net start from the zero-filled image."""
+    net = KIKINet(1, width=16, depth=2)
+    with torch.no_grad():
+        for part in [*net.kspace_nets, *net.image_nets]:
+            for parameter in part.parameters():
+                parameter.zero_()
+        for part in net.kspace_nets:
+            for sign, row in ((1, 0), (-1, 2)):
+                for channel in range(2):
+                    part[0].weight[row + channel, channel, 1, 1] = sign
+                    part[-1].weight[channel, row + channel] = sign / 1.1
+    kspace, mask = scan(1, 12, 10)
+    torch.testing.assert_close(net(kspace, mask), ifft2(kspace), rtol=1e-4, atol=1e-4)
