@@ -147,7 +147,8 @@ Markdown(
 # %% mystnb={"figure": {"name": "fig-data", "caption": "One slice of each of the first test volumes, fully sampled, root sum of squares over the coils. Simulated unless you passed a folder of real files."}, "image": {"alt": "A row of magnitude images in greys, one slice of each of the first four test volumes, fully sampled."}}
 from recon.results import figures, tables
 
-volumes = [read_volume(path) for path in test_files[:: max(1, len(test_files) // 4)][:4]]
+spread = test_files[:: len(test_files) // 4 | 1][:4]  # an odd step meets both contrasts
+volumes = [read_volume(path) for path in spread]
 shown = {}
 for number, volume in enumerate(volumes):
     full = torch.ones(volume.kspace.shape[-1], dtype=torch.bool)

@@ -12,7 +12,7 @@ from recon.data.samples import Batches, Sampling, Slices, collate, cut_band, dra
 from recon.errors import InputError
 from recon.learning import training
 from recon.learning.losses import ReconstructionLoss, combine, nmse
-from recon.learning.metrics import body_mask, score
+from recon.learning.metrics import body_mask, distinct_draws, evaluate_methods, score
 from recon.learning.optimisers import LookaheadAdam
 from recon.learning.training import Schedule, fit
 from recon.networks.pcrnn import PCRNN
@@ -74,6 +74,20 @@ def test_a_mask_that_keeps_nothing_is_refused_by_name():
     scan.mask = np.zeros(36, dtype=bool)
     with pytest.raises(InputError, match="file7: the mask keeps none of the 36 columns"):
         draw_mask(scan, PLAN, 0)
+
+
+def test_a_mask_that_was_drawn_before_is_not_scored_again(tmp_path):
+    """At 4x an equispaced mask has four offsets, so twenty draws are at most four observations."""
+    scan, plan = volume(slices=1), Sampling(4, 0.1, "equispaced")
+    numbers = distinct_draws(scan, plan, seed=0, draws=20)
+    assert 2 <= len(numbers) <= 4 and numbers[0] == 0
+    write_volume(tmp_path / "file1.h5", scan)
+    methods = {"zero_filled": lambda batch: batch.image}
+    scores = evaluate_methods(methods, [tmp_path / "file1.h5"], plan, 4, 0, draws=20)
+    assert set(scores.volume) == {f"file1#{number}" for number in numbers}
+    assert scores.groupby(["metric", "region"]).value.nunique().max() == len(numbers)
+    random = Sampling(4, 0.1, "random")
+    assert len(distinct_draws(scan, random, seed=0, draws=20)) > 10
 
 
 def test_a_band_of_rows_is_the_same_problem_made_smaller():

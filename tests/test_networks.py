@@ -7,6 +7,7 @@ from laws import random_complex
 from recon.networks.channels import parameter_count, to_channels, to_complex
 from recon.networks.complexmri import ComplexConv, ComplexMRI
 from recon.networks.deep_cascade import DeepCascade
+from recon.networks.identity import start_near_identity
 from recon.networks.kikinet import KIKINet
 from recon.networks.pcrnn import PCRNN, ConvRNN, pcrnn_b, pcrnn_s
 from recon.networks.unet import UNet
@@ -60,6 +61,42 @@ def test_pcrnn_keeps_every_measured_sample_at_any_size(coils, size):
         torch.testing.assert_close(fft2(output)[kept], kspace[kept], rtol=1e-4, atol=1e-4)
 
 
+def smooth(coils, height, width):
+    """Complex coil images without sharp detail."""
+    y, x = torch.meshgrid(torch.linspace(0, 1, height), torch.linspace(0, 1, width), indexing="ij")
+    phases = [torch.complex(torch.cos(2 * x + c), torch.sin(y - c) - 0.5) for c in range(coils)]
+    return torch.stack(phases)[None]
+
+
+@pytest.mark.parametrize(("scale", "tolerance"), [(1, 1e-5), (2, 2e-3), (4, 2e-2)])
+def test_a_module_starts_by_passing_the_image_on(scale, tolerance):
+    """Exactly at full resolution; elsewhere as far as half or a quarter of it allows."""
+    network = PCRNN(2, widths=(16,), scales=(scale,), iterations=1, start="random")
+    start_near_identity(network, gain=1)
+    image = smooth(2, 32, 40)
+    output, hidden = network.modules_by_scale[0].step(image, None)
+    inside = (..., slice(8, -8), slice(8, -8))
+    torch.testing.assert_close(output[inside], image[inside], rtol=0, atol=tolerance)
+    again, _ = network.modules_by_scale[0].step(0 * image, hidden)
+    torch.testing.assert_close(again[inside], image[inside], rtol=0, atol=tolerance)
+
+
+def test_the_network_starts_from_its_last_module():
+    kspace, mask = scan(2, 32, 32)
+    network = PCRNN(2, **SMALL)
+    *_, last, final = network.stages(kspace, mask)
+    torch.testing.assert_close(final, last, rtol=1e-4, atol=1e-4)
+
+
+def test_a_module_too_narrow_for_its_coils_starts_at_random():
+    torch.manual_seed(0)
+    narrow = PCRNN(9, widths=(16, 16, 16), start="identity")
+    torch.manual_seed(0)
+    random = PCRNN(9, widths=(16, 16, 16), start="random")
+    for one, other in zip(narrow.parameters(), random.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
 @pytest.mark.parametrize("size", [(32, 32), (33, 47), (48, 35)])
 def test_unet_takes_any_size(size):
     kspace, mask = scan(2, *size)
@@ -78,7 +115,11 @@ def test_unet_takes_any_size(size):
 )
 def test_gradients_reach_every_parameter(network):
     kspace, mask = scan(2, 36, 36)
-    network(kspace, mask).abs().square().sum().backward()
+    # Several steps, because a start near the identity hides some weights behind zeros.
+    for _ in range(4):
+        torch.optim.SGD(network.parameters(), lr=1e-5).step()
+        network.zero_grad()
+        network(kspace, mask).abs().square().sum().backward()
     for name, weight in network.named_parameters():
         assert weight.grad is not None and weight.grad.abs().sum() > 0, name
 

@@ -111,6 +111,19 @@ def draw_seed(seed: int, name: str) -> int:
     return seed_of(seed, "draw", draw) if draw else seed
 
 
+def distinct_draws(volume: Volume, plan: Sampling, seed: int, draws: int) -> list[int]:
+    """Numbers of those of the first ``draws`` masks of a volume that repeat no earlier one.
+
+    An equispaced mask of few columns has only a handful of offsets; scored twice, one of them would
+    count as two observations.
+    """
+    numbers: dict[bytes, int] = {}
+    for number in range(draws):
+        own = seed_of(draw_seed(seed, f"{volume.name}#{number}"), volume.name)
+        numbers.setdefault(draw_mask(volume, plan, own).numpy().tobytes(), number)
+    return list(numbers.values())
+
+
 @torch.inference_mode()
 def reconstruct(
     methods: dict[str, Method],
@@ -157,8 +170,9 @@ def evaluate_methods(
 ) -> pd.DataFrame:
     """Score every method on every volume.
 
-    With ``draws`` above 1 every volume is undersampled that many times, with masks of their own:
-    what varies is then the mask, not the body, and intervals say no more than that.
+    With ``draws`` above 1 every volume is undersampled that many times, with masks of their own
+    (those that repeat an earlier one are left out): what varies is then the mask, not the body, and
+    intervals say no more than that.
 
     Returns
     -------
@@ -167,8 +181,11 @@ def evaluate_methods(
         method, metric, region, value``.
     """
     rows = []
-    names = [f"{path.stem}#{draw}" for path in paths for draw in range(draws)]
     by_name = {path.stem: path for path in paths}
+    names = []
+    for path in paths:
+        numbers = distinct_draws(read_volume(path, slice(0, 1)), plan, seed, draws)
+        names += [f"{path.stem}#{number}" for number in numbers]
     for name in tqdm(names, desc="evaluating", mininterval=2):
         volume = read_volume(by_name[scan_of(name)[0]])
         masks = draw_seed(seed, name)

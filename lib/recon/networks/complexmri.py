@@ -4,6 +4,8 @@ Ten blocks of five complex convolutions. A complex convolution with weights ``A 
 ``a + ib`` to ``(A a - B b) + i (A b + B a)``; biases and ReLU act on real and imaginary parts.
 """
 
+from itertools import pairwise
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -53,10 +55,7 @@ class ComplexMRI(nn.Module):
         super().__init__()
         sizes = [coils, *[width] * (convs - 1), coils]
         self.blocks = nn.ModuleList(
-            nn.ModuleList(
-                ComplexConv(before, after)
-                for before, after in zip(sizes[:-1], sizes[1:], strict=True)
-            )
+            nn.ModuleList(ComplexConv(before, after) for before, after in pairwise(sizes))
             for _ in range(cascades)
         )
 

@@ -4,6 +4,8 @@ Five blocks of five convolutions each, with their own weights. A block adds a co
 image and data consistency follows. Coils enter as channels, as Chen 2022 (section IV-B) has it.
 """
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 
@@ -16,7 +18,7 @@ def conv_stack(inputs: int, width: int, outputs: int, depth: int, activation: nn
     """``depth`` 3 x 3 convolutions with an activation between each two."""
     sizes = [inputs, *[width] * (depth - 1), outputs]
     layers: list[nn.Module] = []
-    for before, after in zip(sizes[:-1], sizes[1:], strict=True):
+    for before, after in pairwise(sizes):
         layers += [nn.Conv2d(before, after, 3, padding=1), activation]
     return nn.Sequential(*layers[:-1])
 

@@ -2,8 +2,8 @@
 
 K-I-K-I: a network completes k-space, one corrects the image, data consistency, and both again with
 weights of their own. The K-network draws all of k-space, the I-network a correction. The benchmark
-that Chen 2022 took it from (Ramzi et al. 2020) closes every I-network with data consistency; so does
-this one. ReLU dies in the K-network, whose inputs span decades, so both use a leaky one.
+that Chen 2022 took it from (Ramzi et al. 2020) closes every I-network with data consistency, and so
+does this one. ReLU dies in the K-network, whose inputs span decades, so both use a leaky one.
 """
 
 import torch

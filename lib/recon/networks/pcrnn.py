@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from recon.networks.channels import to_channels, to_complex
+from recon.networks.identity import start_near_identity
 from recon.physics.encoding import data_consistency
 from recon.physics.fourier import ifft2
 
@@ -139,6 +140,8 @@ class PCRNN(nn.Module):
     final_width : int or None
         Feature maps of the final CNN; by default those of the last module, as the replication's
         table has it.
+    start : {"identity", "random"}
+        First weights: see `recon.networks.identity`. The paper does not say.
     """
 
     def __init__(
@@ -150,6 +153,7 @@ class PCRNN(nn.Module):
         connection: str = "sequential",
         recurrent: bool = True,
         final_width: int | None = None,
+        start: str = "identity",
     ):
         super().__init__()
         if len(widths) != len(scales) or not scales:
@@ -159,6 +163,8 @@ class PCRNN(nn.Module):
             )
         if connection not in ("sequential", "parallel"):
             raise ValueError(f"connection is {connection!r}; choose sequential or parallel")
+        if start not in ("identity", "random"):
+            raise ValueError(f"start is {start!r}; choose identity or random")
         if iterations < 1:
             raise ValueError(f"iterations is {iterations}; a module turns at least once")
         self.connection = connection
@@ -177,6 +183,8 @@ class PCRNN(nn.Module):
             nn.ReLU(),
             nn.Conv2d(final, channels, 3, padding=1),
         )
+        if start == "identity":
+            start_near_identity(self)
 
     def stages(self, kspace: Tensor, mask: Tensor) -> list[Tensor]:
         """x_1, ..., x_S of equations 7 to 9, then the final reconstruction of equation 10.

@@ -26,10 +26,13 @@ class UNet(nn.Module):
         Feature maps of the first level (12 gives the paper's 1.1 M parameters at 4 levels).
     levels : int
         Number of poolings.
+    residual : bool
+        Add the zero-filled image to what the network draws.
     """
 
-    def __init__(self, coils: int = 1, chans: int = 12, levels: int = 4):
+    def __init__(self, coils: int = 1, chans: int = 12, levels: int = 4, residual: bool = True):
         super().__init__()
+        self.residual = residual
         self.multiple = 2**levels
         self.unet = Unet(2 * coils, 2 * coils, chans=chans, num_pool_layers=levels)
 
@@ -41,4 +44,5 @@ class UNet(nn.Module):
         size = [max(2 * self.multiple, n + -n % self.multiple) for n in (height, width)]
         mode = "reflect" if size[0] < 2 * height and size[1] < 2 * width else "replicate"
         padded = F.pad(channels, (0, size[1] - width, 0, size[0] - height), mode=mode)
-        return to_complex(channels + self.unet(padded)[..., :height, :width])
+        drawn = self.unet(padded)[..., :height, :width]
+        return to_complex(channels + drawn if self.residual else drawn)

@@ -62,9 +62,7 @@ class VariationalStep(nn.Module):
         kernels = self.kernels - self.kernels.mean((-2, -1), keepdim=True)
         return kernels / kernels.square().sum((1, 2, 3), keepdim=True).sqrt().clamp_min(1e-8)
 
-    def forward(
-        self, image: Tensor, kspace: Tensor, mask: Tensor, sensitivities: Tensor
-    ) -> Tensor:
+    def forward(self, image: Tensor, kspace: Tensor, mask: Tensor, sensitivities: Tensor) -> Tensor:
         kernels = self.normalised()
         channels, edge = to_channels(image.unsqueeze(1)), kernels.shape[-1] // 2
         responses = F.conv2d(channels, kernels, padding=edge).float()

@@ -1,0 +1,135 @@
+"""Choose the quick profile's settings on bodies that are never tested on.
+
+Every candidate trains on the quick training set and is scored on the volumes that the manifest
+draws from another seed: the chapter's test volumes take no part. Results are kept one candidate at
+a time, so an interrupted run goes on; `--again` repeats candidates that are already there.
+
+    python benchmarks/choose_settings.py [--only TEXT] [--again]
+
+Writes book/results/settings.csv, which the chapter shows.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from functools import partial
+
+import pandas as pd
+import torch
+from torch import nn
+
+from recon.data.fastmri import list_volumes
+from recon.data.manifest import load_manifest
+from recon.data.samples import Sampling, Slices
+from recon.data.simulate import simulate
+from recon.learning.losses import ReconstructionLoss
+from recon.learning.metrics import evaluate_methods
+from recon.learning.training import Schedule, fit
+from recon.networks.pcrnn import pcrnn_xs
+from recon.networks.unet import UNet
+from recon.physics.sampling import standard_center_fraction
+from recon.results.provenance import device_name, git_state
+from recon.results.statistics import interval
+from recon.results.store import reference_dir, write_text
+
+ACCEL, COILS, TUNING_SEED = 4, 4, 1
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One way to train one network."""
+
+    method: str
+    build: Callable[[], nn.Module] = field(repr=False)
+    schedule: Schedule
+    rows: int = 0
+    note: str = ""
+    seed: int = 0
+
+    def name(self) -> str:
+        """What tells it from the others."""
+        parts = [f"rate {self.schedule.rate:g}", f"{self.schedule.epochs:g} epochs"]
+        parts += [f"bands of {self.rows} rows" if self.rows else "whole slices", self.note]
+        return ", ".join([*filter(None, parts), f"seed {self.seed}"])
+
+
+def candidates() -> list[Candidate]:
+    """All that was tried."""
+    quick = {"epochs": 15, "batch_size": 4, "halve_every": 5}
+    quick |= {"warmup_epochs": 0.2, "warmup_rate": 2e-4}
+    whole = {**quick, "epochs": 4, "batch_size": 1, "halve_every": 1.5}
+    xs = partial(pcrnn_xs, COILS)
+    unet = partial(UNet, COILS, chans=16)
+    tried = [
+        Candidate("pcrnn_xs", partial(xs, start="random"), Schedule(rate=rate, **quick), 32, note)
+        for rate, note in ((1e-3, "random start"), (2e-3, "random start"))
+    ]
+    tried += [
+        Candidate("pcrnn_xs", xs, Schedule(rate=rate, **quick), 32) for rate in (1e-3, 2e-3, 4e-3)
+    ]
+    tried += [
+        Candidate("pcrnn_xs", xs, Schedule(rate=2e-3, **{**whole, "epochs": 15, "halve_every": 5}))
+    ]
+    tried += [
+        Candidate("unet", unet, Schedule(rate=rate, **whole)) for rate in (3e-4, 1e-3, 3e-3, 1e-2)
+    ]
+    plain = partial(unet, residual=False)
+    tried += [
+        Candidate("unet", plain, Schedule(rate=rate, **whole), note="no sum with the input")
+        for rate in (1e-3, 3e-3)
+    ]
+    return tried
+
+
+def score(candidate: Candidate, train: list, tune: list) -> dict:
+    """Train and score; gains over zero-filled in the body, mean and 95 % interval."""
+    plan = Sampling(ACCEL, standard_center_fraction(ACCEL), "random")
+    torch.manual_seed(candidate.seed)
+    network = candidate.build()
+    slices = Slices(train, plan, COILS, candidate.seed, candidate.rows)
+    started = time.perf_counter()
+    history = fit(
+        network, slices, ReconstructionLoss(), candidate.schedule, None, candidate.seed, "cpu"
+    )
+    seconds = time.perf_counter() - started
+    methods = {"zero_filled": lambda b: b.image, "network": lambda b: network(b.kspace, b.mask)}
+    scores = evaluate_methods(methods, tune, plan, COILS, candidate.seed)
+    gains = {}
+    for metric in ("psnr", "ssim"):
+        part = scores[(scores.region == "body") & (scores.metric == metric)]
+        table = part.pivot(index="volume", columns="method", values="value")
+        values = (table["network"] - table["zero_filled"]).to_numpy()
+        low, high = interval(values)
+        gains |= {metric: values.mean(), f"{metric}_lo": low, f"{metric}_hi": high}
+    return {"volumes": len(tune), "steps": len(history), "seconds": seconds, **gains}
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    options.add_argument("--only", default="", help="candidates whose line contains this text")
+    options.add_argument("--again", action="store_true", help="repeat what is already there")
+    chosen = options.parse_args()
+    manifest = load_manifest("simulated_knee")
+    train = list_volumes(simulate(manifest, "multicoil", "quick", "train"))
+    tune = list_volumes(simulate(manifest, "multicoil", "quick", "val", TUNING_SEED))
+    path = reference_dir() / "settings.csv"
+    table = pd.read_csv(path) if path.is_file() else pd.DataFrame(columns=["method", "settings"])
+    for candidate in candidates():
+        line = {"method": candidate.method, "settings": candidate.name()}
+        there = (table[["method", "settings"]] == pd.Series(line)).all(axis=1)
+        if chosen.only not in json.dumps(line) or (there.any() and not chosen.again):
+            continue
+        line |= {
+            **score(candidate, train, tune),
+            "schedule": json.dumps(asdict(candidate.schedule)),
+        }
+        line |= {"git_commit": git_state()["git_commit"], "device": device_name()}
+        table = pd.concat([table[~there], pd.DataFrame([line])], ignore_index=True)
+        write_text(path, table.to_csv(index=False, float_format="%.5g"))
+        print(f"{line['method']}: {line['settings']}: {line['psnr']:+.2f} dB", flush=True)
+
+
+if __name__ == "__main__":
+    main()
