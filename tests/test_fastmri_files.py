@@ -263,6 +263,18 @@ def test_measured_kspace_becomes_a_file(tmp_path):
     assert read.mask is None and read.target is not None
 
 
+def test_measured_kspace_can_lose_lines_of_either_axis(tmp_path):
+    kspace = volume((1, 4, 32, 20)).kspace[0]
+    np.savez(tmp_path / "scan.npz", kspace=kspace)
+    one, other = (
+        read_volume(import_kspace(tmp_path / "scan.npz", tmp_path / "out", swap=swap))
+        for swap in (False, True)
+    )
+    assert (one.name, other.name) == ("scan", "scan_swapped")
+    np.testing.assert_array_equal(other.kspace[0], kspace.swapaxes(-2, -1))
+    np.testing.assert_allclose(other.target[0], one.target[0].T, rtol=1e-4, atol=1e-6)
+
+
 def test_measured_kspace_without_some_columns_gets_a_mask(tmp_path):
     kspace = volume((1, 4, 32, 20)).kspace[0]
     kspace[..., 5:9] = 0

@@ -5,8 +5,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from recon.errors import InputError
 from recon.learning.metrics import draw_seed, scan_of
-from recon.results import figures, pages
+from recon.results import figures, pages, settings
 from recon.results.source import source
 from recon.results.store import Run
 
@@ -70,3 +71,15 @@ def test_reference_figures_name_run_and_data(tmp_path):
     text = pages.reference_figures([run], {"median": "the median"}, tmp_path).data
     assert "standard, studyforrest_t1 at 4x, trained on simulated_brain" in text
     assert f"(results/{name}_median.png)" in text
+
+
+def test_trials_are_shown_as_stored_and_a_missing_file_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(settings, "reference_dir", lambda: tmp_path)
+    with pytest.raises(InputError, match=r"settings\.csv is missing"):
+        settings.trials()
+    heads = "method,settings,psnr,psnr_lo,psnr_hi,ssim,ssim_lo,ssim_hi,steps,seconds"
+    line = 'unet,"rate 0.001, whole slices",-0.12,-0.3,0.04,0.0151,0.01,0.02,432,28.4'
+    (tmp_path / "settings.csv").write_text(f"{heads}\n{line}\n")
+    table = settings.trials()
+    for text in ("U-Net", "rate 0.001, whole slices", "-0.1", "+0.015", "432", "28 s"):
+        assert text in table

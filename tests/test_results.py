@@ -107,6 +107,14 @@ def test_results_name_no_folder_of_the_machine(tmp_path):
     assert store.run_name(stored.chapter, stored.parameters) == name
 
 
+def test_long_names_end_in_a_hash_and_stay_apart():
+    many = {f"parameter_{i}": "a long value" for i in range(8)}
+    one = store.run_name("no_such_chapter", {**many, "seed": 1})
+    other = store.run_name("no_such_chapter", {**many, "seed": 2})
+    assert len(one) == len(other) == store.LONGEST and one != other
+    assert one.startswith("no_such_chapter_parameter_0-")
+
+
 def test_a_figure_lies_beside_its_run(tmp_path, monkeypatch):
     from matplotlib.figure import Figure
 

@@ -96,7 +96,7 @@ def data(options: argparse.Namespace) -> int:
         return int(bool(problems))
     from recon.data import volumes
 
-    print(volumes.import_kspace(options.file, options.folder))
+    print(volumes.import_kspace(options.file, options.folder, swap=options.swap))
     return 0
 
 
@@ -152,6 +152,7 @@ def parser() -> argparse.ArgumentParser:
     imported = actions.add_parser("import", help="measured k-space (.npz) as a fastMRI file")
     imported.add_argument("file", type=Path)
     imported.add_argument("folder", type=Path)
+    imported.add_argument("--swap", action="store_true", help="leave lines out of the other axis")
     one.set_defaults(action_of=data)
     return top
 

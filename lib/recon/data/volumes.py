@@ -223,13 +223,25 @@ def write_measured(kspace: np.ndarray, path: Path | str, contrast: str = "UNKNOW
     )
 
 
-def import_kspace(path: Path | str, folder: Path | str, contrast: str = "UNKNOWN") -> Path:
+def import_kspace(
+    path: Path | str, folder: Path | str, contrast: str = "UNKNOWN", swap: bool = False
+) -> Path:
     """Turn a ``.npz`` (array ``kspace``, or its only one) or ``.npy`` file into a fastMRI file.
+
+    Parameters
+    ----------
+    path, folder : Path
+    contrast : str
+        Acquisition, as fastMRI names it.
+    swap : bool
+        Exchange rows and columns, so that the other axis becomes the one to leave lines out of. A
+        fully sampled slice can be tested in both directions.
 
     Returns
     -------
     Path
-        ``folder/<name>.h5``; see `write_measured` for what is refused.
+        ``folder/<name>.h5`` or ``folder/<name>_swapped.h5``; see `write_measured` for what is
+        refused.
     """
     path, folder = Path(path), Path(folder)
     if not path.is_file():
@@ -250,6 +262,8 @@ def import_kspace(path: Path | str, folder: Path | str, contrast: str = "UNKNOWN
         raise InputError(
             f"{path} is no readable .npy or .npz file ({reason}): export it again."
         ) from None
-    target = folder / f"{path.stem}.h5"
+    if swap and loaded.ndim >= 2:
+        loaded = loaded.swapaxes(-2, -1)
+    target = folder / f"{path.stem}{'_swapped' * swap}.h5"
     write_measured(loaded, target, contrast)
     return target

@@ -33,6 +33,8 @@ __all__ = [
     "write_text",
 ]
 
+LONGEST = 80  # characters of a run's name: a file name, and a line on a page
+
 
 @dataclass(frozen=True)
 class Run:
@@ -77,6 +79,8 @@ def defaults(chapter: str) -> dict[str, Any]:
 def run_name(chapter: str, parameters: Mapping[str, Any]) -> str:
     """Name of a run: the chapter, then every parameter that differs from the chapter's default.
 
+    Beyond `LONGEST` characters the end of the name is replaced by a hash of the whole.
+
     >>> run_name("no_such_chapter", {"accel": 6, "profile": "standard"})
     'no_such_chapter_accel-6_profile-standard'
     """
@@ -85,7 +89,10 @@ def run_name(chapter: str, parameters: Mapping[str, Any]) -> str:
     for name, value in sorted(parameters.items()):
         if name not in usual or usual[name] != value:
             parts.append(f"{name}-{_short(value)}")
-    return "_".join(parts)
+    whole = "_".join(parts)
+    if len(whole) <= LONGEST:
+        return whole
+    return f"{whole[: LONGEST - 7]}-{hashlib.sha256(whole.encode()).hexdigest()[:6]}"
 
 
 def _short(value: Any) -> str:

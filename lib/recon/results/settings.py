@@ -1,0 +1,46 @@
+"""The trials by which settings were chosen, as a table: see ``benchmarks/choose_settings.py``."""
+
+from typing import Any
+
+from recon.errors import InputError
+from recon.results.html import Html, html_table
+from recon.results.store import reference_dir
+from recon.results.tables import NAMES, shown
+
+__all__ = ["trials"]
+
+
+def trials() -> Html:
+    """Every trial that is stored: gains over zero-filled with 95 % intervals, steps and seconds.
+
+    Raises
+    ------
+    InputError
+        When the file is missing.
+    """
+    import pandas as pd  # half a second; most of the book does not need it
+
+    path = reference_dir() / "settings.csv"
+    if not path.is_file():
+        raise InputError(
+            f"{path.name} is missing: run benchmarks/choose_settings.py, which makes it"
+        )
+    lines = [
+        [
+            NAMES[trial.method],
+            trial.settings,
+            _gain(trial, "psnr"),
+            _gain(trial, "ssim"),
+            f"{trial.steps:.0f}",
+            f"{trial.seconds:.0f} s",
+        ]
+        for trial in pd.read_csv(path).itertuples()
+    ]
+    columns = ["Network", "Settings", "PSNR, dB", "SSIM", "Steps", "Took"]
+    caption = "Trials: gain over zero-filled on volumes kept for choosing, mean and 95 % interval"
+    return html_table(caption, columns, lines, headers=2)
+
+
+def _gain(trial: Any, metric: str) -> Html:
+    interval = [getattr(trial, f"{metric}_lo"), getattr(trial, f"{metric}_hi")]
+    return shown({"metric": metric, "value": getattr(trial, metric), "ci95": interval}, "+")
