@@ -69,9 +69,9 @@ def candidates() -> list[Candidate]:
     tried += [
         Candidate("pcrnn_xs", xs, Schedule(rate=rate, **quick), 32) for rate in (1e-3, 2e-3, 4e-3)
     ]
-    tried += [
-        Candidate("pcrnn_xs", xs, Schedule(rate=2e-3, **{**whole, "epochs": 15, "halve_every": 5}))
-    ]
+    # As many pixels a step, and as many steps, as with bands.
+    slices = {**whole, "epochs": 3.75, "halve_every": 1.25}
+    tried += [Candidate("pcrnn_xs", xs, Schedule(rate=2e-3, **slices))]
     tried += [
         Candidate("unet", unet, Schedule(rate=rate, **whole)) for rate in (3e-4, 1e-3, 3e-3, 1e-2)
     ]
