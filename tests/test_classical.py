@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from recon.classical import compressed_sensing as cs
-from recon.data.samples import Sampling, collate, draw_mask, measure
+from recon.data.measurement import Sampling, draw_mask, measure
+from recon.data.samples import collate
 from recon.learning.losses import combine, nmse
 from test_learning import volume
 

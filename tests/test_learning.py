@@ -8,7 +8,9 @@ from fastmri import evaluate
 
 from laws import random_complex
 from recon.data.fastmri import Volume, write_volume
-from recon.data.samples import Batches, Sampling, Slices, collate, cut_band, draw_mask, measure
+from recon.data.maps import coil_maps
+from recon.data.measurement import Sampling, cut_band, draw_mask, measure
+from recon.data.samples import Batches, Slices, collate
 from recon.errors import InputError
 from recon.learning import training
 from recon.learning.losses import ReconstructionLoss, combine, nmse
@@ -16,6 +18,7 @@ from recon.learning.metrics import body_mask, distinct_draws, evaluate_methods, 
 from recon.learning.optimisers import LookaheadAdam
 from recon.learning.training import Schedule, fit
 from recon.networks.pcrnn import PCRNN
+from recon.networks.vsnet import VSNet
 from recon.physics.coils import rss
 from recon.physics.fourier import centre_crop, fft2, fft2c, ifft2c
 from recon.results.statistics import paired_p, summarise
@@ -103,6 +106,57 @@ def test_a_band_of_rows_is_the_same_problem_made_smaller():
     kept = band.mask.expand_as(truth)
     torch.testing.assert_close(fft2(truth)[kept], band.kspace[kept], rtol=1e-3, atol=1e-4)
     assert cut_band(item, 0, 0) is item and cut_band(item, 32, 0) is item
+
+
+def test_maps_explain_the_coils_and_see_only_the_centre(tmp_path, monkeypatch):
+    monkeypatch.setenv("RECON_CACHE", str(tmp_path / "cache"))
+    scan = volume("scan", height=96, width=72, crop=(48, 48))
+    path = tmp_path / "scan.h5"
+    write_volume(path, scan)
+    item = Slices([path], PLAN, 4, maps=True)[1]
+    maps = item.sensitivities
+    assert maps.shape == item.kspace.shape == (4, 48, 72)
+    torch.testing.assert_close(rss(maps), torch.ones(48, 72), rtol=1e-4, atol=1e-4)
+    # Coil images are the combined image times the maps, up to noise.
+    whole = measure(scan, 1, torch.ones(72, dtype=torch.bool), 4, 6)
+    image = (maps.conj() * whole.image).sum(0)
+    assert (maps * image - whole.image).norm() < 0.1 * whole.image.norm()
+    # What lies beyond the centre has no say, and a second call reads what the first one kept.
+    kept = {p: p.stat().st_mtime_ns for p in (tmp_path / "cache").rglob("*.npy")}
+    assert len(kept) == 1
+    assert torch.equal(Slices([path], PLAN, 4, maps=True)[1].sensitivities, maps)
+    assert {p: p.stat().st_mtime_ns for p in (tmp_path / "cache").rglob("*.npy")} == kept
+    scan.kspace[..., :30], scan.kspace[..., 42:] = 0, 0
+    write_volume(tmp_path / "centre.h5", scan)
+    alone = coil_maps(tmp_path / "centre.h5", 1, 4, 6)
+    torch.testing.assert_close(alone, coil_maps(path, 1, 4, 6))
+
+
+def test_maps_of_one_coil_of_none_and_of_a_centre_too_small(tmp_path, monkeypatch):
+    monkeypatch.setenv("RECON_CACHE", str(tmp_path / "cache"))
+    for coils in (1, 2):
+        scan = volume(f"scan{coils}", coils=coils)
+        scan.single_coil = coils == 1
+        write_volume(tmp_path / f"{scan.name}.h5", scan)
+    assert torch.equal(coil_maps(tmp_path / "scan1.h5", 0, 1, 8), torch.ones(1, 32, 36) + 0j)
+    padded = coil_maps(tmp_path / "scan2.h5", 0, 4, 10)
+    assert padded[2:].abs().max() == 0 and (rss(padded) - 1).abs().max() < 1e-4
+    with pytest.raises(InputError, match="scan2, slice 0: the fully sampled centre is 2 columns"):
+        coil_maps(tmp_path / "scan2.h5", 0, 2, 2)
+
+
+def test_networks_with_maps_train_on_bands_and_are_scored(tmp_path, monkeypatch):
+    monkeypatch.setenv("RECON_CACHE", str(tmp_path / "cache"))
+    write_volume(tmp_path / "scan.h5", volume("scan"))
+    plan = Sampling(3, 0.25, "random")
+    slices = Slices([tmp_path / "scan.h5"], plan, 4, rows=16, maps=True)
+    assert slices[(0, 3)].sensitivities.shape == (4, 16, 36)
+    network = VSNet(16, cascades=2)
+    history = fit(network, slices, ReconstructionLoss(), Schedule(epochs=2, batch_size=3))
+    assert len(history) == 2 and np.isfinite([line["loss"] for line in history]).all()
+    methods = {"vsnet": lambda b: network(b.kspace, b.mask, b.sensitivities)}
+    scores = evaluate_methods(methods, [tmp_path / "scan.h5"], plan, 4, maps=True)
+    assert np.isfinite(scores.value).all() and set(scores.method) == {"vsnet"}
 
 
 @pytest.fixture

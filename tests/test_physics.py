@@ -240,3 +240,18 @@ def test_removing_oversampling_crops_the_image_and_commutes_with_sampling():
     torch.testing.assert_close(fourier.ifft2c(cut), expected, rtol=1e-4, atol=1e-5)
     mask = torch.rand(30, generator=torch.Generator().manual_seed(0)) > 0.5
     assert torch.equal(fourier.crop_readout(kspace * mask, 32), cut * mask)
+
+
+@pytest.mark.parametrize("size", [(64, 64), (65, 47), (128, 90)])
+def test_enlarged_maps_lie_on_the_same_field_of_view(size):
+    """A linear ramp in field-of-view coordinates stays that ramp."""
+
+    def ramp(height, width):
+        y = (torch.arange(height) - height // 2) / height
+        x = (torch.arange(width) - width // 2) / width
+        return torch.complex(y[:, None] + 0 * x, x + 0 * y[:, None])[None]
+
+    large = coils.enlarge(ramp(32, 32), size)
+    assert large.shape == (1, *size)
+    inside = (..., slice(4, -4), slice(4, -4))
+    torch.testing.assert_close(large[inside], ramp(*size)[inside], rtol=0, atol=1e-5)

@@ -11,7 +11,7 @@ import torch
 from fastmri.data.subsample import temp_seed
 from torch import Tensor
 
-from recon.data.samples import Measurement
+from recon.data.measurement import Measurement
 from recon.learning.losses import combine, nmse
 from recon.physics.coils import espirit_maps
 from recon.physics.fourier import to_centred
@@ -22,10 +22,12 @@ GRID = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1)
 
 
 def sensitivities_of(measurement: Measurement) -> Tensor:
-    """ESPIRiT maps ``(coils, height, width)`` from the centre that a measurement holds.
+    """ESPIRiT maps ``(coils, height, width)``: those that a measurement holds, or from its centre.
 
     The kernel is at most 6 wide and half as wide as the calibration centre where that is small.
     """
+    if measurement.sensitivities is not None:
+        return measurement.sensitivities
     mask = torch.fft.fftshift(measurement.mask.flatten())
     size = min(24, calibration_width(mask), measurement.kspace.shape[-2])
     kernel = min(6, max(2, size // 2))
@@ -85,8 +87,8 @@ def compressed_sensing(
 def batched(batch: Measurement, regularisation: float, **options) -> Tensor:
     """`compressed_sensing` for every slice of a batch: ``(batch, coils, height, width)``."""
     slices = [
-        Measurement(batch.kspace[i], batch.mask[i], batch.target[i], batch.scale[i], batch.name[i])
-        for i in range(len(batch.kspace))
+        Measurement(name=name, **{key: value[i] for key, value in batch.tensors().items()})
+        for i, name in enumerate(batch.name)
     ]
     return torch.stack([compressed_sensing(item, regularisation, **options) for item in slices])
 

@@ -3,7 +3,7 @@
 from fastmri.losses import SSIMLoss
 from torch import Tensor, nn
 
-from recon.data.samples import Measurement
+from recon.data.measurement import Measurement
 from recon.physics.coils import rss
 from recon.physics.fourier import centre_crop
 

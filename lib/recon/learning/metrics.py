@@ -17,15 +17,17 @@ from torch import Tensor
 from tqdm import tqdm
 
 from recon.data.fastmri import Volume, read_volume
-from recon.data.samples import (
+from recon.data.maps import coil_maps
+from recon.data.measurement import (
     Measurement,
     Sampling,
     acquired_columns,
-    collate,
     draw_mask,
     measure,
     seed_of,
+    steady_calibration_size,
 )
+from recon.data.samples import collate
 from recon.learning.losses import combine
 from recon.physics.coils import compress, compression_matrix, espirit_maps, rss
 from recon.physics.fourier import centre_crop, crop_readout, to_corner
@@ -133,8 +135,11 @@ def reconstruct(
     seed: int = 0,
     device: str = "cpu",
     batch_size: int = 4,
+    maps_of: Path | None = None,
 ) -> tuple[dict[str, np.ndarray], np.ndarray, float]:
     """Reconstruct one volume with several methods, all from the same measurement.
+
+    With ``maps_of``, the volume's file, every measurement holds sensitivity maps.
 
     Returns
     -------
@@ -146,7 +151,11 @@ def reconstruct(
         Acceleration over acquired columns.
     """
     mask = draw_mask(volume, plan, seed_of(seed, volume.name))
-    slices = [measure(volume, i, mask, virtual_coils) for i in range(len(volume.kspace))]
+    size = steady_calibration_size(volume, plan, mask) if maps_of else 0
+    slices = []
+    for i in range(len(volume.kspace)):
+        maps = coil_maps(maps_of, i, virtual_coils, size) if maps_of else None
+        slices.append(measure(volume, i, mask, virtual_coils, size, maps))
     images: dict[str, list[Tensor]] = {name: [] for name in methods}
     for first in range(0, len(slices), batch_size):
         batch = collate(slices[first : first + batch_size]).to(torch.device(device))
@@ -167,8 +176,9 @@ def evaluate_methods(
     seed: int = 0,
     device: str = "cpu",
     draws: int = 1,
+    maps: bool = False,
 ) -> pd.DataFrame:
-    """Score every method on every volume.
+    """Score every method on every volume; with ``maps`` measurements hold sensitivity maps.
 
     With ``draws`` above 1 every volume is undersampled that many times, with masks of their own
     (those that repeat an earlier one are left out): what varies is then the mask, not the body, and
@@ -187,9 +197,11 @@ def evaluate_methods(
         numbers = distinct_draws(read_volume(path, slice(0, 1)), plan, seed, draws)
         names += [f"{path.stem}#{number}" for number in numbers]
     for name in tqdm(names, desc="evaluating", mininterval=2):
-        volume = read_volume(by_name[scan_of(name)[0]])
-        masks = draw_seed(seed, name)
-        images, target, effective = reconstruct(methods, volume, plan, virtual_coils, masks, device)
+        path = by_name[scan_of(name)[0]]
+        volume, masks = read_volume(path), draw_seed(seed, name)
+        images, target, effective = reconstruct(
+            methods, volume, plan, virtual_coils, masks, device, maps_of=path if maps else None
+        )
         body = np.stack([body_mask(volume, i, target.shape[1:]) for i in range(len(target))])
         for region, mask in (("body", body), ("full", np.ones_like(body))):
             for method, image in images.items():

@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from recon.data.samples import Batches, Measurement, Slices, collate, seed_of
+from recon.data.measurement import Measurement, seed_of
+from recon.data.samples import Batches, Slices, collate
 from recon.errors import InputError
 from recon.learning.optimisers import LookaheadAdam
 from recon.paths import cache_dir
@@ -152,7 +153,8 @@ def fit(
     Parameters
     ----------
     network : nn.Module
-        Called as ``network(kspace, mask)``.
+        Called as ``network(kspace, mask)``, with ``sensitivities`` as a third argument where the
+        slices hold them.
     slices : Slices
         Training measurements; every epoch draws new masks.
     loss : callable
@@ -225,7 +227,10 @@ def fit(
             for group in optimiser.param_groups:
                 group["lr"] = rate
             measurement = measurement.to(fabric.device)
-            value = loss(model(measurement.kspace, measurement.mask), measurement)
+            inputs = [measurement.kspace, measurement.mask]
+            if measurement.sensitivities is not None:
+                inputs.append(measurement.sensitivities)
+            value = loss(model(*inputs), measurement)
             if not torch.isfinite(value):
                 raise InputError(
                     f"{label}: the loss is {value.item()} at step {step}; lower the learning rate "

@@ -87,8 +87,6 @@ class VariationalNetwork(nn.Module):
         Gradient steps, side of a kernel, Gaussians in an activation.
     """
 
-    needs_sensitivities = True
-
     def __init__(self, filters: int = 48, steps: int = 10, size: int = 11, bumps: int = 31):
         super().__init__()
         self.steps = nn.ModuleList(VariationalStep(filters, size, bumps) for _ in range(steps))

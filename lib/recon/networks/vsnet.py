@@ -26,8 +26,6 @@ class VSNet(nn.Module):
         Cascades, and convolutions in each.
     """
 
-    needs_sensitivities = True
-
     def __init__(self, width: int = 108, cascades: int = 5, convs: int = 5):
         super().__init__()
         self.blocks = nn.ModuleList(

@@ -126,3 +126,23 @@ def espirit_maps(
             show_pbar=False,
         ).run()
     return torch.from_numpy(np.ascontiguousarray(maps)).to(kspace)
+
+
+def enlarge(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    """Maps ``(coils, h, w)`` of the central k-space, on the grid ``(height, width)`` of all of it.
+
+    Both grids cover the same field of view and have their origin in the middle (at ``n // 2``), so
+    a fine pixel lies at ``(i - height // 2) h / height + h // 2`` of the coarse grid. Linear in
+    between, constant beyond the last coarse pixel.
+    """
+    for axis, fine in zip((-2, -1), size, strict=True):
+        coarse = maps.shape[axis]
+        place = (torch.arange(fine) - fine // 2) * (coarse / fine) + coarse // 2
+        place = place.clamp(0, coarse - 1)
+        below = place.floor().long()
+        above = (below + 1).clamp_max(coarse - 1)
+        weight = (place - below).unsqueeze(-1) if axis == -2 else place - below
+        maps = torch.lerp(
+            maps.index_select(axis, below), maps.index_select(axis, above), weight.to(maps.dtype)
+        )
+    return maps
