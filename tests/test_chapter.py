@@ -1,6 +1,6 @@
-"""The PC-RNN chapter, cell by cell, on small files and with a training of a few steps.
+"""Chapters, cell by cell, on small files and with a training of a few steps.
 
-nbval runs the chapter as it is; here its parameters are varied. What is drawn and scored is real,
+nbval runs a chapter as it is; here its parameters are varied. What is drawn and scored is real,
 only the files are small (a smooth body behind a few coils) and the schedule is cut short.
 """
 
@@ -34,14 +34,14 @@ def folder(tmp_path, monkeypatch):
     plt.close("all")
 
 
-def run_chapter(**given):
+def run_chapter(chapter="pcrnn", **given):
     """Execute every code cell with other parameters; the chapter's names afterwards."""
-    notebook = jupytext.read(project_root() / "book" / "pcrnn.py")
+    notebook = jupytext.read(project_root() / "book" / f"{chapter}.py")
     names = {"__name__": "chapter"}
     for cell in notebook.cells:
         if cell.cell_type != "code":
             continue
-        short = re.sub(r"Schedule\(epochs=\d+", "Schedule(epochs=1", cell.source)
+        short = re.sub(r"Schedule\(epochs=[\d.]+", "Schedule(epochs=1", cell.source)
         exec(compile(short, "chapter", "exec"), names)
         if "parameters" in cell.metadata.get("tags", []):
             names.update(given)
@@ -100,3 +100,33 @@ def test_single_coil_files(folder):
 def test_coils_that_differ_cannot_stay_uncompressed(folder):
     with pytest.raises(InputError, match="pass coils"):
         run_chapter(data="fastmri_folder", data_root=str(folder), coils=0)
+
+
+@pytest.mark.parametrize(
+    ("given", "methods"),
+    [
+        (
+            {"center_fraction": 0.22, "accel": 3, "compressed_sensing": True},
+            {"cs", "unet", "vn", "vsnet", "kikinet", "d5c5", "complexmri", "pcrnn_xs"},
+        ),
+        ({"methods": "d5c5,unet", "accel": 6}, {"unet", "d5c5"}),
+    ],
+)
+def test_comparison_trains_and_scores_what_is_asked_for(folder, given, methods):
+    names = run_chapter("comparison", data="fastmri_folder", data_root=str(folder), **given)
+    run = store.load(next((folder.parent / "runs").glob("comparison*.json")))
+    assert {row["method"] for row in run.rows} == {"zero_filled", *methods}
+    assert np.isfinite([row["value"] for row in run.rows]).all()
+
+
+def test_comparison_of_single_coil_files_leaves_out_what_needs_maps(folder):
+    for i, path in enumerate(sorted(folder.glob("*.h5"))):
+        path.unlink()
+        scan = volume(path.stem, 2, 1, 64, 36, seed=i)
+        scan.single_coil = True
+        write_volume(path, scan)
+    where = {"data": "fastmri_folder", "data_root": str(folder), "task": "singlecoil"}
+    names = run_chapter("comparison", **where, methods="vn,vsnet,unet,complexmri")
+    assert list(names["networks"]) == ["unet", "complexmri"]
+    with pytest.raises(InputError, match="methods is 'unt'"):
+        run_chapter("comparison", **where, methods="d5c5,unt")

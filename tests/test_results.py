@@ -9,7 +9,17 @@ from pathlib import Path
 import pytest
 
 from recon.errors import InputError
-from recon.results import claims, html, parameters, provenance, staleness, store, tables, verdicts
+from recon.results import (
+    claims,
+    html,
+    order,
+    parameters,
+    provenance,
+    staleness,
+    store,
+    tables,
+    verdicts,
+)
 
 
 def value(method, mean, half=0.2, **fields):
@@ -461,3 +471,23 @@ def test_scoreboard_and_lists_follow_the_rows(paper):
     listed = tables.differences(over_unet(p=1e-7))
     assert listed.count("<tr>") == 13 and "PC-RNN-S – U-Net" in listed and "1e-7" in listed
     assert "python -m recon run" in tables.references([a_run(over_unet())])
+
+
+def test_rank_correlation_counts_pairs_in_the_same_order():
+    """Six pairs, one of them turned round: tau is (5 - 1) / 6."""
+    theirs = {"a": 1.0, "b": 2.0, "c": 3.0, "d": 4.0, "alone": 9.0}
+    assert order.rank_correlation({"a": 5, "b": 7, "c": 6, "d": 8}, theirs)[0] == pytest.approx(
+        2 / 3
+    )
+    assert order.rank_correlation({"a": 4, "b": 3, "c": 2, "d": 1}, theirs)[0] == -1
+    with pytest.raises(ValueError, match="needs two"):
+        order.rank_correlation({"a": 1, "other": 2}, theirs)
+
+
+def test_the_order_of_a_run_stands_beside_the_papers():
+    paper = claims.load("chen-2022")
+    methods = {"unet": 20.0, "d5c5": 22.0, "pcrnn_xs": 21.0, "zero_filled": 15.0}
+    rows = [value(method, number) for method, number in methods.items()]
+    table = order.same_order(rows, paper, "II", 4, {"pcrnn_xs": "pcrnn_s"})
+    assert "D5C5 &gt; PC-RNN-S &gt; U-Net" in table and "PC-RNN-S &gt; D5C5 &gt; U-Net" in table
+    assert "+0.33" in table and "Zero-filled" not in table

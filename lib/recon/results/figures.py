@@ -20,7 +20,7 @@ plt.rcParams.update(
     }
 )
 # Colour-blind safe (Okabe and Ito), one a method across the book.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
 
 
 def show(axis: plt.Axes, image: np.ndarray, maximum: float, title: str = "", cmap="gray") -> None:

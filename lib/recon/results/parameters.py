@@ -22,7 +22,18 @@ from typing import Any
 from recon.errors import InputError
 from recon.paths import project_root
 
-__all__ = ["MRI", "check", "convert", "declared", "flag", "number", "one_of", "text", "whole"]
+__all__ = [
+    "MRI",
+    "check",
+    "convert",
+    "declared",
+    "flag",
+    "number",
+    "one_of",
+    "some_of",
+    "text",
+    "whole",
+]
 
 Rule = Callable[[str, Any], Any]
 
@@ -89,6 +100,17 @@ def text() -> Rule:
     return rule
 
 
+def some_of(*choices: str) -> Rule:
+    """The rule that a parameter is ``all``, or names of `choices` joined by commas."""
+
+    def rule(name: str, value: Any) -> Any:
+        for part in str(value).split(","):
+            one_of("all", *choices)(name, part)
+        return value
+
+    return rule
+
+
 def data_set(*others: str) -> Rule:
     """The rule that a parameter names a manifest in ``data_manifests/``, or is one of `others`."""
 
@@ -123,7 +145,6 @@ MRI: dict[str, Rule] = {
     "center_fraction": number(0, 0.5),
     "mask_type": one_of("random", "equispaced", "equispaced_fraction"),
     "coils": whole(0, 64),
-    "network": text(),
     "seed": whole(0, 2**31 - 1),
     "device": device(),
 }
