@@ -303,7 +303,7 @@ tables.verdicts(paper, store.frame([run]))
 #   (480 kernels), which the `paper` profile does. The prior is averaged over kernels, not summed.
 # - **KIKI-Net**'s blocks and VS-Net's denoisers have the depth of their originals; widths are rounded
 #   to multiples of 16, which CPUs multiply fast.
-# - **Maps** come from a coarse grid of at most 64 x 64 and cover every pixel.
+# - **Maps** come from a coarse grid of at most 32 x 32 and cover every pixel.
 #
 # ## Exercises
 #

@@ -113,7 +113,7 @@ def test_coils_that_differ_cannot_stay_uncompressed(folder):
     ],
 )
 def test_comparison_trains_and_scores_what_is_asked_for(folder, given, methods):
-    names = run_chapter("comparison", data="fastmri_folder", data_root=str(folder), **given)
+    run_chapter("comparison", data="fastmri_folder", data_root=str(folder), **given)
     run = store.load(next((folder.parent / "runs").glob("comparison*.json")))
     assert {row["method"] for row in run.rows} == {"zero_filled", *methods}
     assert np.isfinite([row["value"] for row in run.rows]).all()
