@@ -1,12 +1,12 @@
 """Choose the quick profile's settings on bodies that are never tested on.
 
 Every candidate trains on the quick training set and is scored on the volumes that the manifest
-draws from another seed: the chapter's test volumes take no part. Results are kept one candidate at
+draws from another seed: the chapters' test volumes take no part. Results are kept one candidate at
 a time, so an interrupted run goes on; `--again` repeats candidates that are already there.
 
     python benchmarks/choose_settings.py [--only TEXT] [--again]
 
-Writes book/results/settings.csv, which the chapter shows.
+Writes book/results/settings.csv, which the chapters show.
 """
 
 import argparse
@@ -22,13 +22,19 @@ from torch import nn
 
 from recon.data.fastmri import list_volumes
 from recon.data.manifest import load_manifest
-from recon.data.samples import Sampling, Slices
+from recon.data.measurement import Measurement, Sampling
+from recon.data.samples import Slices
 from recon.data.simulate import simulate
 from recon.learning.losses import ReconstructionLoss
 from recon.learning.metrics import evaluate_methods
 from recon.learning.training import Schedule, fit
+from recon.networks.complexmri import ComplexMRI
+from recon.networks.deep_cascade import DeepCascade
+from recon.networks.kikinet import KIKINet
 from recon.networks.pcrnn import pcrnn_xs
 from recon.networks.unet import UNet
+from recon.networks.variational import VariationalNetwork
+from recon.networks.vsnet import VSNet
 from recon.physics.sampling import standard_center_fraction
 from recon.results.provenance import device_name, git_state
 from recon.results.statistics import interval
@@ -39,14 +45,16 @@ ACCEL, COILS, TUNING_SEED = 4, 4, 1
 
 @dataclass(frozen=True)
 class Candidate:
-    """One way to train one network."""
+    """One way to train one network of a chapter."""
 
+    chapter: str
     method: str
     build: Callable[[], nn.Module] = field(repr=False)
     schedule: Schedule
     rows: int = 0
     note: str = ""
     seed: int = 0
+    maps: bool = False
 
     def name(self) -> str:
         """What tells it from the others."""
@@ -55,32 +63,67 @@ class Candidate:
         return ", ".join([*filter(None, parts), f"seed {self.seed}"])
 
 
-def candidates() -> list[Candidate]:
-    """All that was tried."""
+def of_pcrnn() -> list[Candidate]:
+    """Rates, first weights, bands, and the U-Net's sum, for the chapter on PC-RNN."""
     quick = {"epochs": 15, "batch_size": 4, "halve_every": 5}
     quick |= {"warmup_epochs": 0.2, "warmup_rate": 2e-4}
     whole = {**quick, "epochs": 4, "batch_size": 1, "halve_every": 1.5}
     xs = partial(pcrnn_xs, COILS)
     unet = partial(UNet, COILS, chans=16)
     tried = [
-        Candidate("pcrnn_xs", partial(xs, start="random"), Schedule(rate=rate, **quick), 32, note)
+        Candidate(
+            "pcrnn", "pcrnn_xs", partial(xs, start="random"), Schedule(rate=rate, **quick), 32, note
+        )
         for rate, note in ((1e-3, "random start"), (2e-3, "random start"))
     ]
     tried += [
-        Candidate("pcrnn_xs", xs, Schedule(rate=rate, **quick), 32) for rate in (1e-3, 2e-3, 4e-3)
+        Candidate("pcrnn", "pcrnn_xs", xs, Schedule(rate=rate, **quick), 32)
+        for rate in (1e-3, 2e-3, 4e-3)
     ]
     # As many pixels a step, and as many steps, as with bands.
     slices = {**whole, "epochs": 3.75, "halve_every": 1.25}
-    tried += [Candidate("pcrnn_xs", xs, Schedule(rate=2e-3, **slices))]
+    tried += [Candidate("pcrnn", "pcrnn_xs", xs, Schedule(rate=2e-3, **slices))]
     tried += [
-        Candidate("unet", unet, Schedule(rate=rate, **whole)) for rate in (3e-4, 1e-3, 3e-3, 1e-2)
+        Candidate("pcrnn", "unet", unet, Schedule(rate=rate, **whole))
+        for rate in (3e-4, 1e-3, 3e-3, 1e-2)
     ]
     plain = partial(unet, residual=False)
     tried += [
-        Candidate("unet", plain, Schedule(rate=rate, **whole), note="no sum with the input")
+        Candidate(
+            "pcrnn", "unet", plain, Schedule(rate=rate, **whole), note="no sum with the input"
+        )
         for rate in (1e-3, 3e-3)
     ]
     return tried
+
+
+def of_comparison() -> list[Candidate]:
+    """Rates of all networks, with the steps that the comparison gives each of them."""
+    short = {"warmup_epochs": 0.2, "warmup_rate": 2e-4}
+    bands = {"epochs": 3, "batch_size": 4, "halve_every": 1.2, **short}
+    whole = {"epochs": 0.75, "batch_size": 1, "halve_every": 0.3, "warmup_epochs": 0.05}
+    whole |= {"warmup_rate": 2e-4}
+    networks = {
+        "unet": (partial(UNet, COILS, chans=16), 0),
+        "vn": (partial(VariationalNetwork, 16), 32),
+        "vsnet": (partial(VSNet, 48), 32),
+        "kikinet": (partial(KIKINet, COILS, 16), 0),
+        "d5c5": (partial(DeepCascade, COILS, 48), 32),
+        "complexmri": (partial(ComplexMRI, COILS, 16), 32),
+        "pcrnn_xs": (partial(pcrnn_xs, COILS), 32),
+    }
+    return [
+        Candidate(
+            "comparison",
+            name,
+            build,
+            Schedule(rate=rate, **(bands if rows else whole)),
+            rows,
+            maps=name in ("vn", "vsnet"),
+        )
+        for name, (build, rows) in networks.items()
+        for rate in (5e-4, 1e-3, 2e-3, 4e-3)
+    ]
 
 
 def score(candidate: Candidate, train: list, tune: list) -> dict:
@@ -88,14 +131,19 @@ def score(candidate: Candidate, train: list, tune: list) -> dict:
     plan = Sampling(ACCEL, standard_center_fraction(ACCEL), "random")
     torch.manual_seed(candidate.seed)
     network = candidate.build()
-    slices = Slices(train, plan, COILS, candidate.seed, candidate.rows)
+    slices = Slices(train, plan, COILS, candidate.seed, candidate.rows, maps=candidate.maps)
     started = time.perf_counter()
     history = fit(
         network, slices, ReconstructionLoss(), candidate.schedule, None, candidate.seed, "cpu"
     )
     seconds = time.perf_counter() - started
-    methods = {"zero_filled": lambda b: b.image, "network": lambda b: network(b.kspace, b.mask)}
-    scores = evaluate_methods(methods, tune, plan, COILS, candidate.seed)
+
+    def apply(batch: Measurement) -> torch.Tensor:
+        maps = [batch.sensitivities] if candidate.maps else []
+        return network(batch.kspace, batch.mask, *maps)
+
+    methods = {"zero_filled": lambda batch: batch.image, "network": apply}
+    scores = evaluate_methods(methods, tune, plan, COILS, candidate.seed, maps=candidate.maps)
     gains = {}
     for metric in ("psnr", "ssim"):
         part = scores[(scores.region == "body") & (scores.metric == metric)]
@@ -115,10 +163,18 @@ def main() -> None:
     train = list_volumes(simulate(manifest, "multicoil", "quick", "train"))
     tune = list_volumes(simulate(manifest, "multicoil", "quick", "val", TUNING_SEED))
     path = reference_dir() / "settings.csv"
-    table = pd.read_csv(path) if path.is_file() else pd.DataFrame(columns=["method", "settings"])
-    for candidate in candidates():
-        line = {"method": candidate.method, "settings": candidate.name()}
-        there = (table[["method", "settings"]] == pd.Series(line)).all(axis=1)
+    table = (
+        pd.read_csv(path)
+        if path.is_file()
+        else pd.DataFrame(columns=["chapter", "method", "settings"])
+    )
+    for candidate in [*of_pcrnn(), *of_comparison()]:
+        line = {
+            "chapter": candidate.chapter,
+            "method": candidate.method,
+            "settings": candidate.name(),
+        }
+        there = (table[["chapter", "method", "settings"]] == pd.Series(line)).all(axis=1)
         if chosen.only not in json.dumps(line) or (there.any() and not chosen.again):
             continue
         line |= {

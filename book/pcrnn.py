@@ -540,7 +540,7 @@ reference_figures(references, {"median": "the median volume", "stages": "outputs
 # %%
 from recon.results.settings import trials
 
-trials()
+trials("pcrnn")
 
 # %% [markdown]
 # ## Exercises

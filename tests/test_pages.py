@@ -76,10 +76,12 @@ def test_reference_figures_name_run_and_data(tmp_path):
 def test_trials_are_shown_as_stored_and_a_missing_file_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(settings, "reference_dir", lambda: tmp_path)
     with pytest.raises(InputError, match=r"settings\.csv is missing"):
-        settings.trials()
-    heads = "method,settings,psnr,psnr_lo,psnr_hi,ssim,ssim_lo,ssim_hi,steps,seconds"
-    line = 'unet,"rate 0.001, whole slices",-0.12,-0.3,0.04,0.0151,0.01,0.02,432,28.4'
+        settings.trials("pcrnn")
+    heads = "chapter,method,settings,psnr,psnr_lo,psnr_hi,ssim,ssim_lo,ssim_hi,steps,seconds"
+    line = 'pcrnn,unet,"rate 0.001, whole slices",-0.12,-0.3,0.04,0.0151,0.01,0.02,432,28.4'
     (tmp_path / "settings.csv").write_text(f"{heads}\n{line}\n")
-    table = settings.trials()
+    with pytest.raises(InputError, match="no trial of 'comparison'"):
+        settings.trials("comparison")
+    table = settings.trials("pcrnn")
     for text in ("U-Net", "rate 0.001, whole slices", "-0.1", "+0.015", "432", "28 s"):
         assert text in table

@@ -10,13 +10,13 @@ from recon.results.tables import NAMES, shown
 __all__ = ["trials"]
 
 
-def trials() -> Html:
-    """Every trial that is stored: gains over zero-filled with 95 % intervals, steps and seconds.
+def trials(chapter: str) -> Html:
+    """The trials of a chapter: gains over zero-filled with 95 % intervals, steps and seconds.
 
     Raises
     ------
     InputError
-        When the file is missing.
+        When the file is missing, or holds no trial of the chapter.
     """
     import pandas as pd  # half a second; most of the book does not need it
 
@@ -25,6 +25,9 @@ def trials() -> Html:
         raise InputError(
             f"{path.name} is missing: run benchmarks/choose_settings.py, which makes it"
         )
+    table = pd.read_csv(path)
+    if chapter not in {*table.chapter}:
+        raise InputError(f"{path.name} holds no trial of {chapter!r}")
     lines = [
         [
             NAMES[trial.method],
@@ -34,7 +37,7 @@ def trials() -> Html:
             f"{trial.steps:.0f}",
             f"{trial.seconds:.0f} s",
         ]
-        for trial in pd.read_csv(path).itertuples()
+        for trial in table[table.chapter == chapter].itertuples()
     ]
     columns = ["Network", "Settings", "PSNR, dB", "SSIM", "Steps", "Took"]
     caption = "Trials: gain over zero-filled on volumes kept for choosing, mean and 95 % interval"
