@@ -39,7 +39,7 @@ tables.references(runs)
 # %% [markdown]
 # ## PC-RNN, accelerated MRI
 #
-# The claims of {cite:t}`chen2022` about tables I, II and VI. Each single number of the tables is a
+# The claims of {cite:t}`chen2022` about tables I, II, V and VI. Each single number of the tables is a
 # claim too, counted below them.
 
 # %% tags=["nbval-check-output"]
