@@ -13,7 +13,7 @@ import argparse
 import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 
 import pandas as pd
@@ -22,25 +22,22 @@ from torch import nn
 
 from recon.data.fastmri import list_volumes
 from recon.data.manifest import load_manifest
-from recon.data.measurement import Measurement, Sampling
+from recon.data.measurement import Sampling
 from recon.data.samples import Slices
 from recon.data.simulate import simulate
+from recon.learning import contest
 from recon.learning.losses import ReconstructionLoss
 from recon.learning.metrics import evaluate_methods
 from recon.learning.training import Schedule, fit
-from recon.networks.complexmri import ComplexMRI
-from recon.networks.deep_cascade import DeepCascade
-from recon.networks.kikinet import KIKINet
 from recon.networks.pcrnn import pcrnn_xs
 from recon.networks.unet import UNet
-from recon.networks.variational import VariationalNetwork
-from recon.networks.vsnet import VSNet
 from recon.physics.sampling import standard_center_fraction
 from recon.results.provenance import device_name, git_state
 from recon.results.statistics import interval
 from recon.results.store import reference_dir, write_text
 
 ACCEL, COILS, TUNING_SEED = 4, 4, 1
+RATES = (5e-4, 1e-3, 2e-3, 4e-3, 8e-3)
 
 
 @dataclass(frozen=True)
@@ -99,31 +96,24 @@ def of_pcrnn() -> list[Candidate]:
 
 def of_comparison() -> list[Candidate]:
     """Rates of all networks, with the steps that the comparison gives each of them."""
-    short = {"warmup_epochs": 0.2, "warmup_rate": 2e-4}
-    bands = {"epochs": 3, "batch_size": 4, "halve_every": 1.2, **short}
-    whole = {"epochs": 0.75, "batch_size": 1, "halve_every": 0.3, "warmup_epochs": 0.05}
-    whole |= {"warmup_rate": 2e-4}
-    networks = {
-        "unet": (partial(UNet, COILS, chans=16), 0),
-        "vn": (partial(VariationalNetwork, 16), 32),
-        "vsnet": (partial(VSNet, 48), 32),
-        "kikinet": (partial(KIKINet, COILS, 16), 0),
-        "d5c5": (partial(DeepCascade, COILS, 48), 32),
-        "complexmri": (partial(ComplexMRI, COILS, 16), 32),
-        "pcrnn_xs": (partial(pcrnn_xs, COILS), 32),
-    }
-    return [
-        Candidate(
-            "comparison",
-            name,
-            build,
-            Schedule(rate=rate, **(bands if rows else whole)),
-            rows,
-            maps=name in ("vn", "vsnet"),
-        )
-        for name, (build, rows) in networks.items()
-        for rate in (5e-4, 1e-3, 2e-3, 4e-3)
-    ]
+    budget = contest.BUDGETS["quick"]
+    tried = []
+    for name in contest.NETWORKS:
+        whole = name in contest.WHOLE
+        schedule = budget.whole if whole else budget.bands
+        tried += [
+            Candidate(
+                "comparison",
+                "pcrnn_xs" if name == "pcrnn" else name,
+                partial(contest.build, name, COILS, budget),
+                replace(schedule, rate=rate),
+                0 if whole else budget.rows,
+                maps=name in contest.WITH_MAPS,
+            )
+            for rate in (*RATES, 1.6e-2 if name == "vn" else None)
+            if rate
+        ]
+    return tried
 
 
 def score(candidate: Candidate, train: list, tune: list) -> dict:
@@ -137,12 +127,10 @@ def score(candidate: Candidate, train: list, tune: list) -> dict:
         network, slices, ReconstructionLoss(), candidate.schedule, None, candidate.seed, "cpu"
     )
     seconds = time.perf_counter() - started
-
-    def apply(batch: Measurement) -> torch.Tensor:
-        maps = [batch.sensitivities] if candidate.maps else []
-        return network(batch.kspace, batch.mask, *maps)
-
-    methods = {"zero_filled": lambda batch: batch.image, "network": apply}
+    methods = {
+        "zero_filled": lambda batch: batch.image,
+        "network": partial(contest.reconstruct_with, network),
+    }
     scores = evaluate_methods(methods, tune, plan, COILS, candidate.seed, maps=candidate.maps)
     gains = {}
     for metric in ("psnr", "ssim"):
