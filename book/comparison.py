@@ -111,6 +111,7 @@ sizes = pd.DataFrame(
         tables.NAMES[name]: {
             "parameters": f"{parameter_count(network):,}",
             "steps": len(histories[name]),
+            "rate": f"{max(h['rate'] for h in histories[name]):g}",
             "training, s": f"{histories[name][-1]['seconds']:.0f}",
             "last loss": f"{pd.Series([h['loss'] for h in histories[name][-20:]]).mean():.3f}",
         }
@@ -242,8 +243,9 @@ tables.verdicts(paper, store.frame([run]))
 # ## How the rates were chosen
 #
 # A network that learns at the wrong rate looks worse than it is. So each was trained at five rates
-# or more, with the quick profile's steps, and scored on knees simulated from another seed, which neither train
-# nor test; the best rate of each is the one above, also at `standard`. One seed each.
+# or more, with the quick profile's steps, and scored on knees simulated from another seed, which
+# neither train nor test. The best rate of each is the one that the table of the networks shows, also
+# at `standard`. One seed each.
 
 # %%
 from recon.results.settings import trials
