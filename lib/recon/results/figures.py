@@ -10,7 +10,7 @@ from matplotlib.patches import Rectangle
 
 plt.rcParams.update(
     {
-        "figure.dpi": 96,
+        "figure.dpi": 88,
         "savefig.dpi": 110,
         "font.size": 9,
         "axes.titlesize": 9,
