@@ -22,7 +22,7 @@
 # ```
 
 # %% tags=["parameters"]
-profile = "quick"  # quick (3 minutes, small networks), standard (an hour or two), paper (GPU)
+profile = "quick"  # quick (3 minutes, small networks), standard (an hour), paper (GPU)
 data = "simulated_knee"  # data set to train on: a name in data_manifests/
 data_root = ""  # folder of the data set, where it is not simulated
 test_data = ""  # data set to evaluate on; empty: the validation part of `data`
@@ -187,7 +187,7 @@ _ = figures.paired_scores(table.rename(columns=tables.NAMES), "SSIM")
 # Absolute scores belong to a data set, an order less so. Kendall's $\tau$ counts the pairs of methods
 # that both tables put in the same order: 1 when all agree, 0 when as many disagree as agree, -1 when
 # all disagree. With few methods it moves in coarse steps, and the p-value says how often shuffled
-# orders agree as well.
+# orders agree as well. Where the profile trains a smaller PC-RNN, it stands for PC-RNN-S.
 
 # %%
 from recon.results.order import same_order

@@ -63,9 +63,9 @@ BUDGETS = {
         OURS,
         RATES,
         "s",
-        Schedule(epochs=3, halve_every=1.2, **BANDS),
+        Schedule(epochs=1.5, halve_every=0.6, **BANDS),
         40,
-        Schedule(epochs=0.75, halve_every=0.3, **SLICES),
+        Schedule(epochs=0.375, halve_every=0.15, **SLICES),
     ),
     "paper": Budget(THEIRS, dict.fromkeys(NETWORKS, 1e-4), "s", Schedule(), 0, Schedule()),
 }
