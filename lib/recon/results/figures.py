@@ -134,7 +134,12 @@ def training_curves(histories: dict[str, Sequence[dict]], smooth: int = 20) -> F
             axis.set_xlabel(key)
     axes[0].set_ylabel("loss (equation 14)")
     axes[0].set_yscale("log")
-    axes[0].legend(frameon=False)
+    figure.legend(
+        *axes[0].get_legend_handles_labels(),
+        loc="outside upper center",
+        ncols=min(7, len(histories)),
+        frameon=False,
+    )
     return figure
 
 
@@ -144,7 +149,10 @@ def paired_scores(table: pd.DataFrame, label: str) -> Figure:
     places = range(len(table.columns))
     axis.plot(places, table.to_numpy().T, color=COLOURS[5], alpha=0.5, linewidth=0.8)
     axis.plot(places, table.mean(), color="black", marker="o", label="mean")
-    axis.set_xticks(places, table.columns)
+    crowded = len(table.columns) > 5
+    axis.set_xticks(
+        places, table.columns, rotation=20 if crowded else 0, ha="right" if crowded else "center"
+    )
     axis.set_ylabel(label)
     axis.legend(frameon=False)
     return figure
