@@ -30,6 +30,12 @@ generator = torch.Generator().manual_seed(seed)
 found = []
 
 
+def entry(place, what, printed, meant):
+    """Show what is printed and what was meant, and keep both for the table at the end."""
+    found.append((place, what, printed, meant))
+    print(f"as printed: {printed}; as meant: {meant}")
+
+
 def noise(*shape):
     """Complex noise of unit variance."""
     return torch.randn(*shape, dtype=torch.complex64, generator=generator)
@@ -60,10 +66,7 @@ def misfit(candidate):
     return difference.abs()[mask.expand_as(difference)].max().item()
 
 
-found.append(
-    ("listing 4", "returns its input", f"misfit {misfit(returned):.2f}", f"{misfit(meant):.0e}")
-)
-found[-1]
+entry("listing 4", "returns its input", f"misfit {misfit(returned):.2f}", f"{misfit(meant):.0e}")
 
 # %% [markdown]
 # ### A decoder that cannot be negative (listing 2)
@@ -74,8 +77,7 @@ found[-1]
 # %%
 parts = torch.view_as_real(image)
 lost = 1 - parts.relu().square().sum() / parts.square().sum()
-found.append(("listing 2", "decoder ends in a ReLU", f"{lost:.0%} of the energy lost", "none"))
-found[-1]
+entry("listing 2", "decoder ends in a ReLU", f"{lost:.0%} of the energy lost", "none")
 
 # %% [markdown]
 # ### k-space and image on different scales (listing 1)
@@ -102,8 +104,7 @@ def standardised(values):
 apart = fft2c(standardised(ifft2c(full)))
 together = standardised(full)
 relative = ((apart - together).abs().square().sum() / together.abs().square().sum()).sqrt()
-found.append(("listing 1", "normalised apart", f"{relative:.0%} apart", "0%"))
-found[-1]
+entry("listing 1", "normalised apart", f"{relative:.0%} apart", "0%")
 
 # %% [markdown]
 # ### What lies outside the crop (listing 4)
@@ -117,8 +118,7 @@ image = ifft2c(full)
 height, columns = image.shape[-2:]
 kept = centre_crop(image, (round(height * 240 / 640), round(columns * 240 / 368)))
 outside = 1 - kept.abs().square().sum() / image.abs().square().sum()
-found.append(("listing 4", "crops, then pads", f"{outside:.1%} of the energy gone", "0%"))
-found[-1]
+entry("listing 4", "crops, then pads", f"{outside:.1%} of the energy gone", "0%")
 
 # %% [markdown]
 # ### 320 becomes 321 (figure 6)
@@ -129,8 +129,7 @@ found[-1]
 # %% tags=["nbval-check-output"]
 layer = torch.nn.ConvTranspose2d(1, 1, kernel_size=4, stride=1, padding=1)
 side = layer(torch.zeros(1, 1, 320, 320)).shape[-1]
-found.append(("figure 6", "output of DeConv(1, 4, 1)", "320", str(side)))
-found[-1]
+entry("figure 6", "output of DeConv(1, 4, 1)", "320", str(side))
 
 # %% [markdown]
 # ### Uphill (equation 3)
@@ -146,8 +145,7 @@ for name, sign in (("printed", 1), ("meant", -1)):
     for _ in range(50):
         x = x + 0.1 * ((y - x) + sign * x)
     objective[name] = (0.5 * (y - x).square() + 0.5 * x.square()).sum().item()
-found.append(("equation 3", "sign of grad R", *(f"{v:.2f}" for v in objective.values())))
-found[-1]
+entry("equation 3", "sign of grad R", *(f"{v:.2f}" for v in objective.values()))
 
 # %% [markdown]
 # ### An image unlike itself (equation 15)
@@ -160,8 +158,7 @@ c1, c2 = 0.01**2, 0.03**2
 variance = torch.tensor([0.0, 1e-4, 1e-2])  # of a flat, a quiet and a busy window, L = 1
 printed = ((2 * variance + c2) / (2 * variance + c1)).tolist()
 values = ", ".join(f"{v:.2f}" for v in printed)
-found.append(("equation 15", "SSIM of an image with itself", values, "1 everywhere"))
-found[-1]
+entry("equation 15", "SSIM of an image with itself", values, "1 everywhere")
 
 # %% [markdown]
 # ### A loss that prefers a worse image (equation 16)
@@ -180,8 +177,7 @@ for candidate in (target, noisy):
     nmse = (candidate - target).square().sum() / target.square().sum()
     costs.append((nmse + 0.5 * (1 - SSIMLoss()(candidate, target, torch.ones(1)))).item())
 text = f"target {costs[0]:.2f}, with noise {costs[1]:.2f}"
-found.append(("equation 16", "SSIM is added", text, "target least"))
-found[-1]
+entry("equation 16", "SSIM is added", text, "target least")
 
 # %% [markdown]
 # Equations 9 to 11 of the report name the module ConvRNN1 three times; the table of figure 6 gives the
@@ -210,10 +206,7 @@ for name, back in (
     ("meant", adjoint(y, coils, everything)),
 ):
     gap[name] = ((left - torch.sum(x * back.conj())).abs() / left.abs()).item()
-found.append(
-    ("Chen, equation 3", "A^T for A^H", f"gap {gap['printed']:.0%}", f"{gap['meant']:.0e}")
-)
-found[-1]
+entry("Chen, equation 3", "A^T for A^H", f"gap {gap['printed']:.0%}", f"{gap['meant']:.0e}")
 
 # %% [markdown]
 # ### Equispaced masks are slower than they say (section IV-B)
@@ -230,15 +223,12 @@ for accel in (4, 6):
     centre = standard_center_fraction(accel)
     draws = [make_mask(width, accel, centre, "equispaced", s) for s in range(50)]
     rates.append(sum(map(effective_acceleration, draws)) / len(draws))
-found.append(
-    (
-        "Chen, section IV-B",
-        "equispaced 4x, 6x",
-        "4, 6",
-        f"effectively {rates[0]:.2f}, {rates[1]:.2f}",
-    )
+entry(
+    "Chen, section IV-B",
+    "equispaced 4x, 6x",
+    "4, 6",
+    f"effectively {rates[0]:.2f}, {rates[1]:.2f}",
 )
-found[-1]
 
 # %% [markdown]
 # ### A PSNR and an SSIM that exclude each other (table III)
@@ -253,7 +243,7 @@ from recon.results.audit import least_ssim
 pairs = {4: (73.0, 0.931), 8: (79.6, 0.980), 12: (89.5, 0.996), 16: (127.5, 0.999)}
 for coils, (psnr, ssim) in pairs.items():
     print(f"{coils} coils: SSIM {ssim}, but at {psnr} dB at least {least_ssim(psnr):.6f}")
-found.append(("Chen, table III", "SSIM at 73.0 dB", "0.931", f"at least {least_ssim(73.0):.4f}"))
+entry("Chen, table III", "SSIM at 73.0 dB", "0.931", f"at least {least_ssim(73.0):.4f}")
 
 # %% [markdown]
 # The likely cause is the average. A scan with no more coils than virtual coils is compressed without
