@@ -143,8 +143,8 @@ for name, deviation in {
 # %% [markdown]
 # ## The data, and what each suspect does to the truth
 #
-# Before anything is trained: give a network the *true* image and apply to it only what a suspect does
-# on the way out. What is lost then, no training brings back.
+# Before anything is trained: take the *true* image, and do to it only what a suspect does to an image
+# that is already right.
 #
 # - *Cropped*: padding with zeros tells data consistency that there is nothing outside the crop. The
 #   measured samples know better, and what they know folds into the image.
@@ -152,7 +152,7 @@ for name, deviation in {
 #   Fourier transform keeps energy, so the scales hardly differ, as long as
 #   nothing was cropped in between.
 # - *Zero-mean target*: a magnitude cannot go below zero, and a target of zero mean does. Pixels darker
-#   than the mean are out of reach; the truth is replaced by the nearest image that is not.
+#   than the mean are out of reach, and the loss asks for an image that is zero in all of them.
 # - *ReLU at the end* acts on what leaves a module, where real and imaginary parts lose their minus.
 
 # %%
@@ -196,8 +196,9 @@ table.rename(index=paper.methods).sort_values("psnr").round(3)
 
 # %% [markdown]
 # The scores of this page are of the middle columns that the crop keeps, for every network, so that
-# all are scored on the same pixels. An image taught towards a zero-mean target is scored generously:
-# it is told mean and deviation of the true one.
+# all are scored on the same pixels. The report does not say how it came back from a zero-mean target
+# to an image. So an image that was taught towards one is scored generously: each slice is told the
+# factor and the offset that bring it nearest to the truth.
 #
 # ## Data consistency, found and lost
 #
@@ -341,7 +342,8 @@ pd.DataFrame(
 # PSNR and SSIM per volume on the middle columns; losses are paired over volumes, original minus
 # suspect, with 95 % bootstrap intervals and Wilcoxon's signed-rank test. A suspect *costs* something
 # when its interval lies above zero, the test stays below 5 % after Holm's correction for the number
-# of suspects {cite:p}`holm1979`, and the loss exceeds the difference between original and other seed.
+# of suspects {cite:p}`holm1979`, and the loss exceeds what original and other seed may differ by, the
+# larger bound of that interval. It *helps* when all this holds the other way round.
 
 # %%
 from recon.networks.replication import restore
@@ -372,7 +374,7 @@ rows = summarise(scores, pairs, accel=accel, trained_at=accel, **constants)
 roles = ("faithful", SUSPECTS, "twin", "replication")
 attribution.attribution(rows, *roles, paper.methods)
 
-# %% mystnb={"figure": {"name": "fig-suspects", "caption": "PSNR lost by each deviation alone, worst on top, and by all together (orange, bottom): mean over the test volumes and 95 % interval. The grey band is as wide as the difference between two trainings of the original."}, "image": {"alt": "A horizontal dot plot with one line for each deviation, its loss in decibels and an interval, and a grey band around zero."}}
+# %% mystnb={"figure": {"name": "fig-suspects", "caption": "PSNR lost by each deviation alone, worst on top, and by all together (orange, bottom): mean over the test volumes and 95 % interval. The grey band reaches as far as two trainings of the original may differ."}, "image": {"alt": "A horizontal dot plot with one line for each deviation, its loss in decibels and an interval, and a grey band around zero."}}
 _ = attribution.forest(rows, *roles, paper.methods)
 
 # %% [markdown]
@@ -395,7 +397,7 @@ volume = read_volume(next(path for path in test_files if path.stem == median))
 chosen = {name: methods[name] for name in faces}
 images, target, _ = reconstruct(chosen, volume, plan, virtual, seed, str(where))
 slice_of = len(target) // 2
-shown = {paper.methods[n].replace(" (", "\n("): middle(images[n][slice_of], kept) for n in faces}
+shown = {paper.methods[n].replace(" ", "\n", 1): middle(images[n][slice_of], kept) for n in faces}
 marks = dict(zip(shown, (f"{psnr.loc[median, n]:.1f} dB" for n in faces), strict=True))
 comparison = figures.comparison(shown, middle(target[slice_of], kept), scores=marks)
 

@@ -20,6 +20,7 @@ from recon.networks.replication import (
     part,
     positive_part,
     rejoin,
+    restore,
     target_units,
     widen,
 )
@@ -133,9 +134,10 @@ def score_truth(
 
 
 def best_possible(truth: Tensor, measurement: Measurement, deviations: Deviations) -> Tensor:
-    """The true coil images after what a deviation does to them: no training gets past it.
+    """The true coil images after what a deviation does to them.
 
-    ReLU acts on what leaves a module, the others on what leaves the network.
+    The crop and the units act on what leaves the network, ReLU on what leaves a module; a target of
+    zero mean asks for the nearest magnitude, whatever the network could draw.
 
     Parameters
     ----------
@@ -165,6 +167,7 @@ def best_possible(truth: Tensor, measurement: Measurement, deviations: Deviation
     image = widen(image, width)
     if deviations.zero_mean_target:
         mean, _ = target_units(cut(measurement.target, deviations.columns))
-        nearest = torch.maximum(rss(image), mean)
-        image = torch.complex(nearest, torch.zeros_like(nearest)).unsqueeze(1)
+        nearest = (rss(image) - mean).clamp_min(0).unsqueeze(1)
+        nearest = torch.complex(nearest, torch.zeros_like(nearest))
+        image = restore(nearest, measurement.target, deviations)
     return image

@@ -2,8 +2,8 @@
 
 A suspect is a method that differs from a reference in one thing. It is found to cost something when
 three things hold: the 95 % interval of its paired loss lies above zero; Wilcoxon's signed-rank test
-stays below 5 % after Holm's correction for the number of suspects; and the loss is larger than the
-difference between two trainings of the reference that differ in nothing but their random numbers.
+stays below 5 % after Holm's correction for the number of suspects; and the loss is larger than
+what two trainings of the reference differ by that differ in nothing but their random numbers.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -55,6 +55,11 @@ def losses(
     return {name: found[name] for name in wanted if name in found}
 
 
+def chance(twin: Mapping[str, Any]) -> float:
+    """How far two trainings may differ by chance: the larger bound of the twin's interval."""
+    return max(abs(bound) for bound in twin["ci95"])
+
+
 def findings(
     rows: Sequence[Mapping[str, Any]],
     reference: str,
@@ -76,7 +81,7 @@ def findings(
     """
     rows = [*rows]
     found = losses(rows, reference, suspects, metric)
-    noise = abs(losses(rows, reference, [twin], metric)[twin]["value"])
+    noise = chance(losses(rows, reference, [twin], metric)[twin])
     corrected = holm([row["p_value"] for row in found.values()])
     result = {}
     for (name, row), p in zip(found.items(), corrected, strict=True):
@@ -125,9 +130,9 @@ def forest(
     together: str,
     names: Mapping[str, str],
 ) -> Figure:
-    """Losses in dB with their intervals, worst on top; the grey band is as wide as the twin's."""
+    """Losses in dB with their intervals, worst on top; the grey band is the twin's (`chance`)."""
     found = losses(rows, reference, [*suspects, together], "psnr")
-    noise = abs(losses(rows, reference, [twin], "psnr")[twin]["value"])
+    noise = chance(losses(rows, reference, [twin], "psnr")[twin])
     order = sorted((n for n in found if n != together), key=lambda n: found[n]["value"])
     order = [together, *order]
     figure, axis = plt.subplots(figsize=(7.2, 0.32 * len(order) + 0.9), layout="constrained")
