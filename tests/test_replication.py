@@ -2,16 +2,18 @@
 
 from dataclasses import asdict, replace
 
+import matplotlib.pyplot as plt
 import pytest
 import torch
 
 from recon.data.measurement import Measurement
+from recon.learning.centre import restore
 from recon.learning.losses import ReconstructionLoss
 from recon.learning.training import Schedule, training_folder
 from recon.networks import replication
 from recon.networks.channels import parameter_count
 from recon.networks.pcrnn import PCRNN
-from recon.networks.replication import Deviations, Replication, ReplicationLoss, restore
+from recon.networks.replication import Deviations, Replication, ReplicationLoss
 from recon.physics.coils import rss
 from recon.physics.fourier import fft2, ifft2, to_centred
 from recon.results import attribution, claims
@@ -180,6 +182,16 @@ def test_a_restored_image_has_the_best_factor_and_offset():
         assert (factor * seen + offset - goal).square().mean() > error
 
 
+def test_undoing_listing_1_puts_the_dark_at_the_mean():
+    """Its own best image, told mean and deviation, is the target where that exceeds its mean."""
+    _, item = measured()
+    mean, deviation = replication.target_units(item.target)
+    best = ((item.target - mean) / deviation).clamp_min(0).unsqueeze(1).to(torch.complex64)
+    deviations = Deviations(zero_mean_target=True)
+    told = rss(restore(best, item.target, deviations, fitted=False))
+    torch.testing.assert_close(told, torch.maximum(item.target, mean), rtol=1e-4, atol=1e-4)
+
+
 def test_no_two_trainings_share_a_folder():
     settings = {"accel": 4, "device": "cpu"}
     fields = asdict(ALL)
@@ -234,6 +246,23 @@ def test_findings_need_interval_test_and_more_than_the_twin():
     assert "COSTLY (+1.00 dB)" in said and "HELPFUL (-0.90 dB)" in said
     assert "lose 1.00 dB; everything together loses 2.50 dB" in said
     assert "loses 0.40 dB" in said
+
+
+def test_tables_show_every_line_they_are_asked_for():
+    others = ["twin", "all", "mended", "all_2", "mended_2"]
+    values = {name: i / 2 for i, name in enumerate(["a", "b", *others])}
+    rows = [difference(n, v, metric=m) for n, v in values.items() for m in ("psnr", "ssim")]
+    rows += [difference("all", 1.5, method="mended"), difference("all_2", -2.5, method="mended_2")]
+    names = {name: name.upper() for name in [*values, "faithful"]}
+    shown = attribution.attribution(rows, "faithful", ["a", "b"], "twin", ["all"], names)
+    order = [shown.index(f">{name}<") for name in ("B", "A", "TWIN", "ALL")]
+    assert order == sorted(order) and "MENDED" not in shown
+    ways = {"all": "all_2", "mended": "mended_2"}
+    both = attribution.two_ways(rows, "faithful", ways, "all", "mended", names)
+    assert "+1.5" in both and "-2.5" in both and "+2.5" in both
+    figure = attribution.forest(rows, "faithful", ["a", "b"], "twin", "all", names)
+    assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == ["ALL", "A", "B"]
+    plt.close(figure)
 
 
 def test_the_published_shortfall_follows_from_the_published_table():

@@ -20,7 +20,6 @@ from recon.networks.replication import (
     part,
     positive_part,
     rejoin,
-    restore,
     target_units,
     widen,
 )
@@ -28,7 +27,7 @@ from recon.physics.coils import rss
 from recon.physics.encoding import data_consistency
 from recon.physics.fourier import ifft2
 
-__all__ = ["best_possible", "fully_sampled", "score_centre", "score_truth"]
+__all__ = ["best_possible", "fully_sampled", "restore", "score_centre", "score_truth"]
 
 
 def middle(images: np.ndarray, columns: int) -> np.ndarray:
@@ -131,6 +130,44 @@ def score_truth(
             path.stem, contrast, plan.accel, images, middle(item.target.numpy(), columns)
         )
     return pd.DataFrame(rows)
+
+
+def restore(images: Tensor, target: Tensor, deviations: Deviations, fitted: bool = True) -> Tensor:
+    """A reconstruction in the units of the target, where it was taught in others.
+
+    Nothing in the report leads back from a target of zero mean, so each slice is told two numbers:
+    the factor and the offset that bring it nearest to its target (no others would score higher), or
+    the deviation and the mean that were taken from the target.
+
+    Parameters
+    ----------
+    images : Tensor
+        ``(batch, coils, height, width)`` complex.
+    target : Tensor
+        ``(batch, height, width)``, in the measurement's units.
+    deviations : Deviations
+    fitted : bool
+        Which two numbers.
+
+    Returns
+    -------
+    Tensor
+        ``(batch, coils, height, width)`` complex; with `zero_mean_target` one coil, a magnitude.
+    """
+    if not deviations.zero_mean_target:
+        return images
+    goal = cut(target, deviations.columns)
+    mean, factor = target_units(goal)
+    offset = mean
+    if fitted:
+        seen = combine(images, goal.shape[-2:])
+        seen_mean = seen.mean((-2, -1), keepdim=True)
+        shared = ((seen - seen_mean) * (goal - mean)).sum((-2, -1), keepdim=True)
+        spread = (seen - seen_mean).square().sum((-2, -1), keepdim=True)
+        factor = shared / spread.clamp_min(1e-12)
+        offset = mean - factor * seen_mean
+    magnitude = (factor * rss(images) + offset).clamp_min(0)
+    return torch.complex(magnitude, torch.zeros_like(magnitude)).unsqueeze(1)
 
 
 def best_possible(truth: Tensor, measurement: Measurement, deviations: Deviations) -> Tensor:

@@ -14,11 +14,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from recon.data.measurement import Measurement
-from recon.learning.losses import ReconstructionLoss, combine
+from recon.learning.losses import ReconstructionLoss
 from recon.networks.channels import to_channels, to_complex
 from recon.networks.identity import connect
 from recon.networks.pcrnn import PCRNN, ConvRNN
-from recon.physics.coils import rss
 from recon.physics.encoding import data_consistency
 from recon.physics.fourier import centre_crop, ifft2, ifft2c, to_centred, to_corner
 
@@ -267,34 +266,3 @@ class ReplicationLoss(ReconstructionLoss):
             mean, deviation = target_units(target)
             target = (target - mean) / deviation
         return super().forward(images, replace(measurement, target=target))
-
-
-def restore(images: Tensor, target: Tensor, deviations: Deviations) -> Tensor:
-    """A reconstruction in the units of the target, where it was taught in others.
-
-    Nothing in the report leads back from a target of zero mean, so each slice is told the factor
-    and the offset that bring it nearest to its target: no other two numbers would score higher.
-
-    Parameters
-    ----------
-    images : Tensor
-        ``(batch, coils, height, width)`` complex.
-    target : Tensor
-        ``(batch, height, width)``, in the measurement's units.
-    deviations : Deviations
-
-    Returns
-    -------
-    Tensor
-        ``(batch, coils, height, width)`` complex; with `zero_mean_target` one coil, a magnitude.
-    """
-    if not deviations.zero_mean_target:
-        return images
-    goal = cut(target, deviations.columns)
-    seen = combine(images, goal.shape[-2:])
-    axes = {"dim": (-2, -1), "keepdim": True}
-    goal_mean, seen_mean = goal.mean(**axes), seen.mean(**axes)
-    spread = (seen - seen_mean).square().mean(**axes)
-    factor = ((seen - seen_mean) * (goal - goal_mean)).mean(**axes) / spread.clamp_min(1e-12)
-    magnitude = (factor * (rss(images) - seen_mean) + goal_mean).clamp_min(0)
-    return torch.complex(magnitude, torch.zeros_like(magnitude)).unsqueeze(1)

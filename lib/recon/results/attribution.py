@@ -96,30 +96,61 @@ def attribution(
     reference: str,
     suspects: Sequence[str],
     twin: str,
-    together: str,
+    beside: Sequence[str],
     names: Mapping[str, str],
 ) -> Html:
-    """Losses of every suspect, worst first, the twin and all suspects together below them."""
+    """Losses of every suspect, worst first; the twin and the methods `beside` below them."""
     rows = [*rows]
-    wanted = [*suspects, twin, together]
+    wanted = [*suspects, twin, *beside]
     psnr, ssim = (losses(rows, reference, wanted, metric) for metric in ("psnr", "ssim"))
     found = findings(rows, reference, suspects, twin)
     corrected = dict(zip(found, holm([psnr[name]["p_value"] for name in found]), strict=True))
     order = sorted(found, key=lambda name: -psnr[name]["value"])
     lines = [
         [names[name], shown(psnr[name], "+"), shown(ssim[name], "+")]
-        + [f"{corrected[name]:.3f}" if name in found else f"{psnr[name]['p_value']:.3f}"]
-        + [found.get(name, "–")]
-        for name in [*order, twin, together]
-        if name in psnr
+        + [f"{corrected.get(name, psnr[name]['p_value']):.3f}", found.get(name, "–")]
+        for name in [*order, twin, *beside]
     ]
-    any_row = next(iter(psnr.values()))
+    any_row = psnr[twin]
     caption = (
-        f"What is lost against {names[reference]} at {any_row['accel']:g}x: mean "
-        f"over {any_row['n']} volumes, 95 % interval, Wilcoxon's p (Holm's correction for suspects)"
+        f"What is lost against {names[reference]} at {any_row['accel']:g}x: mean over "
+        f"{any_row['n']} volumes, 95 % interval, Wilcoxon's p (Holm's correction for suspects)"
     )
     columns = ["Deviation", "PSNR lost, dB", "SSIM lost", "p", "Finding"]
     return html_table(caption, columns, lines)
+
+
+def two_ways(
+    rows: Sequence[Mapping[str, Any]],
+    reference: str,
+    ways: Mapping[str, str],
+    together: str,
+    repaired: str,
+    names: Mapping[str, str],
+) -> Html:
+    """PSNR lost, and gained by the repair, under two ways of scoring.
+
+    Parameters
+    ----------
+    rows : rows of one run at one acceleration
+    reference : the method that lacks nothing
+    ways : a method under its first name to the same under the second
+    together, repaired : all suspects, and the same with one fault mended (first names)
+    names : names in print
+    """
+    rows = [*rows]
+    lost = losses(rows, reference, [*ways, *ways.values()], "psnr")
+    lines = [
+        [f"{names[one]}: lost", shown(lost[one], "+"), shown(lost[other], "+")]
+        for one, other in ways.items()
+    ]
+    gains = [
+        losses(rows, better, [worse], "psnr")[worse]
+        for better, worse in ((repaired, together), (ways[repaired], ways[together]))
+    ]
+    lines.append(["the repair: gained", *(shown(gain, "+") for gain in gains)])
+    caption = "PSNR in dB, mean and 95 % interval, by the way back from a target of zero mean"
+    return html_table(caption, ["", "Best factor and offset", "Its deviation and mean"], lines)
 
 
 def forest(
