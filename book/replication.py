@@ -287,6 +287,7 @@ order = torch.randperm(len(train_files), generator=torch.Generator().manual_seed
 few_files = sorted(train_files[i] for i in order[:few])
 
 
+# %%
 def seen(files: list, batch: int) -> int:
     """Slices in the whole batches of an epoch."""
     slices = sum(volume_shape(path)[0] for path in files)
