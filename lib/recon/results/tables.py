@@ -40,6 +40,16 @@ NAMES = {
     "pcrnn_xs": "PC-RNN-XS",
     "pcrnn_s": "PC-RNN-S",
     "pcrnn_b": "PC-RNN-B",
+    "pyramid_4": "4x",
+    "pyramid_2": "2x",
+    "pyramid_1": "1x",
+    "pyramid_4_2": "4x→2x",
+    "pyramid_4_1": "4x→1x",
+    "pyramid_2_1": "2x→1x",
+    "pyramid_parallel": "4x, 2x, 1x",
+    "pyramid_4_4_4": "4x→4x→4x",
+    "pyramid_1_2_4": "1x→2x→4x",
+    "pyramid_4_2_1": "4x→2x→1x",
 }
 STAGES = ("convrnn1", "convrnn2", "convrnn3")
 
@@ -119,6 +129,16 @@ def _published(value: float | None, metric: str) -> str:
     return "–" if value is None else f"{value:.{DIGITS[metric]}f}"
 
 
+def fitting_experiments(paper: Paper, rows: Iterable[Mapping[str, Any]]) -> set[str]:
+    """Names of the experiments that the data of `rows` belong to or stand in for."""
+    data = {row["data"] for row in rows}
+    return {
+        name
+        for name, experiment in paper.experiments.items()
+        if data & set(experiment.published + experiment.stand_in)
+    }
+
+
 def _lines(
     published: Table,
     paper: Paper,
@@ -127,12 +147,7 @@ def _lines(
     accel: float,
 ) -> list[tuple[str, str, dict[str, float]]]:
     """Contrast, method and published values of each line, the run's own methods first."""
-    data = {row["data"] for row in rows}
-    fitting = {
-        name
-        for name, experiment in paper.experiments.items()
-        if data & set(experiment.published + experiment.stand_in)
-    }
+    fitting = fitting_experiments(paper, rows)
     values: dict[tuple[str, str], dict[str, float]] = {}
     for experiment, contrast, method, numbers in published.rows:
         if experiment in fitting or not fitting:

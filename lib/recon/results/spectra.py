@@ -1,0 +1,166 @@
+"""Which spatial frequencies an image holds, misses or gains: energy by rings of k-space.
+
+k-space lies in the corner layout, as everywhere in the book: frequency zero at ``[0, 0]``, as
+``fft2`` gives it. Frequencies are in cycles per pixel; 0.5 is the finest that a grid can hold along
+one axis. The corners of k-space beyond 0.5 form one last ring of their own, so that no energy is
+lost: the sum over all rings is the energy of the image (Parseval).
+"""
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from recon.results.figures import COLOURS
+
+__all__ = [
+    "change_curves",
+    "mean_frequency",
+    "recovered",
+    "ring_centres",
+    "ring_sums",
+    "rings_of",
+    "stage_curves",
+]
+
+
+def rings_of(shape: tuple[int, int], rings: int) -> np.ndarray:
+    """The ring of every sample of k-space, corner layout.
+
+    Parameters
+    ----------
+    shape : (int, int)
+        Height and width.
+    rings : int
+        Rings of equal width from 0 to 0.5 cycles per pixel.
+
+    Returns
+    -------
+    np.ndarray
+        ``shape`` int: 0 to ``rings - 1``, and ``rings`` for the corners from 0.5 on.
+    """
+    radius = np.hypot(*np.meshgrid(*map(np.fft.fftfreq, shape), indexing="ij"))
+    return np.minimum((radius * 2 * rings).astype(int), rings)
+
+
+def ring_centres(rings: int) -> np.ndarray:
+    """Frequencies ``(rings,)`` in the middle of the rings, in cycles per pixel."""
+    return (np.arange(rings) + 0.5) / (2 * rings)
+
+
+def ring_sums(values: np.ndarray, rings: int, where: np.ndarray | None = None) -> np.ndarray:
+    """Sums of real values over rings of k-space.
+
+    Parameters
+    ----------
+    values : np.ndarray
+        ``(..., height, width)`` real, corner layout: ``abs(kspace) ** 2`` for energies.
+    rings : int
+        See `rings_of`.
+    where : np.ndarray, optional
+        Bool, broadcastable: the samples that count.
+
+    Returns
+    -------
+    np.ndarray
+        ``(rings + 1,)``: all leading axes and each ring summed up, the corners last.
+    """
+    if where is not None:
+        values = np.where(where, values, 0)
+    total = values.reshape(-1, *values.shape[-2:]).sum(axis=0)
+    ring = rings_of(total.shape, rings)
+    return np.bincount(ring.ravel(), weights=total.ravel(), minlength=rings + 1)
+
+
+def recovered(spectra: pd.DataFrame) -> pd.Series:
+    """Share of the missing energy that a stage has recovered: 1 - error / target.
+
+    0 is the zero-filled image, 1 the truth; below 0 the stage drew something worse than nothing.
+
+    Parameters
+    ----------
+    spectra : pd.DataFrame
+        Columns ``error`` and ``target``: energies of a ring.
+    """
+    return 1 - spectra["error"] / spectra["target"]
+
+
+def mean_frequency(spectra: pd.DataFrame) -> pd.Series:
+    """Mean frequency, in cycles per pixel, of what each module changes.
+
+    The change of a ring is taken relative to the target's energy there; energies alone would say
+    no more than that images hold little at high frequencies.
+
+    Parameters
+    ----------
+    spectra : pd.DataFrame
+        ``volume, network, stage, frequency, target, change``, one line a ring.
+
+    Returns
+    -------
+    pd.Series
+        By network, stage and volume.
+    """
+    weight = spectra["change"] / spectra["target"]
+    known = spectra.assign(weight=weight, moment=weight * spectra["frequency"])
+    sums = known.groupby(["network", "stage", "volume"], sort=False)[["moment", "weight"]].sum()
+    return sums["moment"] / sums["weight"].where(sums["weight"] > 0)
+
+
+def stage_curves(spectra: pd.DataFrame, names: Mapping[object, str]) -> Figure:
+    """The target's missing energy, and the share of it that each stage of one network recovers.
+
+    Parameters
+    ----------
+    spectra : pd.DataFrame
+        ``stage, frequency, target, error`` of one network, one line a volume, stage and ring.
+    names : mapping
+        Labels of the stages, in the order in which they are drawn.
+    """
+    figure, axes = plt.subplots(1, 2, figsize=(8.6, 2.9), layout="constrained")
+    first = spectra[spectra.stage == next(iter(names))]
+    energy = first.groupby("frequency").target.sum()
+    axes[0].semilogy(energy.index, energy / energy.max(), color="black")
+    axes[0].set_ylabel("missing energy (largest = 1)")
+    for colour, (stage, name) in zip(COLOURS, names.items(), strict=False):
+        part = spectra[spectra.stage == stage]
+        sums = part.groupby("frequency")[["error", "target"]].sum()
+        axes[1].plot(sums.index, recovered(sums), color=colour, label=name)
+    axes[1].axhline(0, color="grey", linewidth=0.7)
+    axes[1].set_ylabel("share recovered")
+    axes[1].legend(frameon=False)
+    for axis in axes:
+        axis.set_xlabel("frequency (cycles per pixel)")
+    return figure
+
+
+def change_curves(
+    spectra: pd.DataFrame, networks: Mapping[str, Sequence[str]], titles: Mapping[str, str]
+) -> Figure:
+    """What each module of several networks changes, relative to the missing energy, by frequency.
+
+    Parameters
+    ----------
+    spectra : pd.DataFrame
+        ``network, stage, frequency, target, change``.
+    networks : mapping
+        Networks, each with the labels of its modules (stages 1, 2, ...).
+    titles : mapping
+        Titles of the panels by network.
+    """
+    figure, axes = plt.subplots(
+        1, len(networks), figsize=(8.6, 2.8), layout="constrained", sharey=True, squeeze=False
+    )
+    for axis, (network, labels) in zip(axes[0], networks.items(), strict=True):
+        for number, (colour, name) in enumerate(zip(COLOURS, labels, strict=False), start=1):
+            part = spectra[(spectra.network == network) & (spectra.stage == number)]
+            sums = part.groupby("frequency")[["change", "target"]].sum()
+            axis.plot(sums.index, sums.change / sums.target, color=colour, label=name)
+        axis.set_title(titles[network])
+        axis.set_xlabel("frequency (cycles per pixel)")
+        axis.legend(frameon=False)
+    axes[0][0].set_ylabel("change / missing energy")
+    axes[0][0].set_yscale("log")
+    return figure
