@@ -1,5 +1,7 @@
 """Ten orders of the pyramid, rings of k-space, and the spread over seeds."""
 
+from itertools import pairwise
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -55,46 +57,63 @@ def test_what_does_not_count_is_left_out():
     assert spectra.ring_sums(values, 4, where).sum() == 16
 
 
-def test_the_mean_frequency_of_a_change_in_one_ring_is_that_ring():
+def test_bands_tell_apart_what_each_stage_adds():
+    """Stage 1 fills the low band, stage 2 half of the high one; the middle stays as it was."""
     rows = [
-        {"volume": "a", "network": "n", "stage": s, "frequency": f, "target": t, "change": c}
-        for s, changed in ((1, 0.1), (2, 0.4))
-        for f, t in ((0.1, 100.0), (0.4, 1.0))
-        for c in [0.5 * t if f == changed else 0.0]
+        {"volume": "a", "network": "n", "stage": s, "frequency": f, "target": t}
+        | {"before": t * before, "error": t * error}
+        for f, t, errors in (
+            (0.05, 100.0, (1, 0, 0)),
+            (0.10, 50.0, (1, 0, 0)),
+            (0.20, 10.0, (1, 1, 1)),
+            (0.40, 1.0, (1, 1, 0.5)),
+        )
+        for s, (before, error) in enumerate(pairwise(errors), start=1)
     ]
-    means = spectra.mean_frequency(pd.DataFrame(rows))
-    assert means["n", 1, "a"] == pytest.approx(0.1)
-    assert means["n", 2, "a"] == pytest.approx(0.4)
+    found = spectra.band_gains(pd.DataFrame(rows)).set_index(["stage", "band"]).value
+    assert found.to_dict() == {
+        (1, "low"): 1.0,
+        (1, "middle"): 0.0,
+        (1, "high"): 0.0,
+        (2, "low"): 0.0,
+        (2, "middle"): 0.0,
+        (2, "high"): 0.5,
+    }
 
 
 # Seeds
 
 
-def test_one_more_training_falls_into_the_interval_as_often_as_it_says():
-    """The interval is exact for normal scores: 95 of 100, whatever the number of trainings."""
+def test_seeds_alone_exceed_the_least_difference_in_one_case_of_twenty():
+    """Networks that are equal in truth: 5 of 100 differences lie outside, however few trainings."""
     rng = np.random.default_rng(0)
-    for n in (2, 5):
-        inside = 0
-        for _ in range(1000):
-            *known, fresh = rng.normal(30, 0.2, n + 1)
-            low, high = seeds.one_more(known)
-            inside += low <= fresh <= high
-        assert 930 <= inside <= 970
-    with pytest.raises(ValueError, match="needs two"):
-        seeds.one_more([1.0])
+    outside = 0
+    for _ in range(1000):
+        groups = [rng.normal(30, 0.2, size) for size in (2, 2, 3, 1)]
+        least = seeds.least_difference(groups, 2, 1)
+        outside += abs(groups[0].mean() - groups[3][0]) > least
+    assert 30 <= outside <= 70
+
+
+def test_the_pooled_spread_is_within_networks_not_between_them():
+    assert seeds.pooled([[1, 3], [100, 102], [7]]) == (pytest.approx(2**0.5), 2)
+    with pytest.raises(ValueError, match="trained twice"):
+        seeds.pooled([[1], [2]])
 
 
 def test_only_what_lies_outside_the_seeds_is_beyond_them():
     base = np.linspace(30, 34, 8)
     columns = {"zero": base - 5, "a": base, "a2": base + 0.02, "a3": base - 0.02}
     table = pd.DataFrame({**columns, "near": base + 0.01, "far": base + 1})
-    found = seeds.beyond(table.drop(columns="zero"), ["a", "a2", "a3"])
-    assert found == {"near": False, "far": True}
-    shown = seeds.spread_table(table, "zero", ["a", "a2", "a3"], {})
+    trainings = {"a": ["a", "a2", "a3"], "near": ["near"], "far": ["far"]}
+    assert seeds.beyond(table, trainings, "a") == {"near": False, "far": True}
+    shown = seeds.spread_table(table, "zero", trainings, "a", {})
     assert shown.count("within") == 1 and shown.count("beyond") == 1
-    alone = seeds.spread_table(table, "zero", ["a"], {})
-    assert "beyond" not in alone
-    seeds.forest(table, "zero", ["a", "a2", "a3"], {}, "dB")
+    once = {name: [name] for name in trainings}
+    assert seeds.beyond(table, once, "a") == {}
+    assert "beyond" not in seeds.spread_table(table, "zero", once, "a", {})
+    for runs in (trainings, once):
+        seeds.forest(table, "zero", runs, "a", {}, "dB")
     plt.close("all")
 
 
@@ -224,7 +243,7 @@ def run(**given):
 
 
 def test_all_orders_are_trained_scored_and_stored(folder):  # noqa: F811
-    names = run(data="fastmri_folder", data_root=str(folder), repeats=1)
+    names = run(data="fastmri_folder", data_root=str(folder), repeats=1, repeated=PAPERS_ORDER)
     stored = store.load(next((folder.parent / "runs").glob("*.json")))
     assert {row["method"] for row in stored.rows} >= {"zero_filled", "convrnn3", *ORDERS}
     assert len(names["networks"]) == 11
@@ -238,14 +257,20 @@ def test_all_orders_are_trained_scored_and_stored(folder):  # noqa: F811
     "given",
     [
         {"variants": "pyramid_2,pyramid_parallel", "repeats": 0, "accel": 5, "start": "random"},
-        {"variants": PAPERS_ORDER, "repeats": 2, "mask_type": "equispaced_fraction", "seed": 4},
+        {
+            "variants": "pyramid_4_2",
+            "repeated": "all",
+            "mask_type": "equispaced_fraction",
+            "seed": 4,
+        },
     ],
 )
 def test_some_orders_can_be_picked(folder, given):  # noqa: F811
     names = run(data="fastmri_folder", data_root=str(folder), **given)
     wanted = {*given["variants"].split(","), PAPERS_ORDER}
     assert set(names["wanted"]) == wanted
-    assert len(names["networks"]) == len(wanted) + given["repeats"]
+    expected = len(wanted) + given.get("repeats", 1) * len(names["twice"])
+    assert len(names["networks"]) == expected
 
 
 def test_an_unknown_order_is_refused(folder):  # noqa: F811

@@ -26,6 +26,8 @@ from recon.results.spectra import ring_centres, ring_sums
 
 __all__ = ["missing_kspace", "stage_spectra"]
 
+ENERGIES = ("target", "error", "before", "change")
+
 
 def missing_kspace(
     volume: Volume, index: int, mask: Tensor, virtual_coils: int = 0
@@ -86,7 +88,8 @@ def stage_spectra(
     pd.DataFrame
         A line for each volume, network, stage (1, 2, ...; 0 for the final image) and ring that has
         missing samples: ``volume, contrast, effective_accel, network, stage, ring, frequency,
-        target, error, change``, the last three in squared units of the file.
+        target, error, before, change``, the last four in squared units of the file: energies of the
+        missing samples, of the stage's error, of its input's error and of its change.
 
     Raises
     ------
@@ -106,21 +109,20 @@ def stage_spectra(
             target = target + scale**2 * _rings(full, missing, rings)
             inputs = [tensor[None].to(device) for tensor in (kspace, known)]
             for name, network in networks.items():
-                for stage, (error, change) in _stages(network, *inputs, full).items():
-                    both = [scale**2 * _rings(part, missing, rings) for part in (error, change)]
-                    sums[name, stage] = sums.get((name, stage), 0) + torch.stack(both)
+                for stage, parts in _stages(network, *inputs, full).items():
+                    found = [scale**2 * _rings(part, missing, rings) for part in parts]
+                    sums[name, stage] = sums.get((name, stage), 0) + torch.stack(found)
         about = {
             "volume": f"{volume.name}#0",
             "contrast": CONTRASTS.get(volume.contrast, volume.contrast),
             "effective_accel": effective_acceleration(mask, acquired_columns(volume)),
         }
-        for (name, stage), (error, change) in sums.items():
+        for (name, stage), energies in sums.items():
             for ring, frequency in enumerate(ring_centres(rings)):
                 if target[ring] > 0:
-                    energies = {"target": target, "error": error, "change": change}
-                    found = {key: float(values[ring]) for key, values in energies.items()}
-                    place = {"network": name, "stage": stage, "ring": ring}
-                    lines.append({**about, **place, "frequency": frequency, **found})
+                    place = {"network": name, "stage": stage, "ring": ring, "frequency": frequency}
+                    values = [float(energy[ring]) for energy in (target, *energies)]
+                    lines.append({**about, **place, **dict(zip(ENERGIES, values, strict=True))})
     return pd.DataFrame(lines)
 
 
@@ -131,15 +133,12 @@ def _rings(kspace: Tensor, missing: Tensor, rings: int) -> Tensor:
 
 
 def _stages(network: PCRNN, kspace: Tensor, mask: Tensor, full: Tensor) -> dict:
-    """Error and change of every stage in k-space, the final image (stage 0) last."""
-    outputs = [fft2(output)[0].cpu() for output in network.stages(kspace, mask)]
+    """Error, input's error and change of every stage in k-space, the final image (0) last."""
+    *modules, final = (fft2(output)[0].cpu() for output in network.stages(kspace, mask))
     start = kspace[0].cpu()
-    *modules, final = outputs
     sequential = network.connection == "sequential"
     befores = [start, *modules[:-1]] if sequential else [start] * len(modules)
-    found = {
-        number: (output - full, output - before)
-        for number, (output, before) in enumerate(zip(modules, befores, strict=True), start=1)
+    pairs = [*enumerate(zip(modules, befores, strict=True), start=1), (0, (final, modules[-1]))]
+    return {
+        stage: (output - full, before - full, output - before) for stage, (output, before) in pairs
     }
-    found[0] = (final - full, final - modules[-1])
-    return found

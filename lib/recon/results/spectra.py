@@ -16,14 +16,19 @@ from matplotlib.figure import Figure
 from recon.results.figures import COLOURS
 
 __all__ = [
+    "BANDS",
+    "band_gains",
     "change_curves",
-    "mean_frequency",
     "recovered",
     "ring_centres",
     "ring_sums",
     "rings_of",
     "stage_curves",
 ]
+
+# Cycles per pixel. Features on a grid s times coarser than the image can hold up to 1 / (2 s): a
+# module of scale 4 the low band, one of scale 2 the middle one too, one of scale 1 all three.
+BANDS = {"low": (0.0, 0.125), "middle": (0.125, 0.25), "high": (0.25, 0.5)}
 
 
 def rings_of(shape: tuple[int, int], rings: int) -> np.ndarray:
@@ -87,26 +92,26 @@ def recovered(spectra: pd.DataFrame) -> pd.Series:
     return 1 - spectra["error"] / spectra["target"]
 
 
-def mean_frequency(spectra: pd.DataFrame) -> pd.Series:
-    """Mean frequency, in cycles per pixel, of what each module changes.
+def band_gains(spectra: pd.DataFrame) -> pd.DataFrame:
+    """What each stage adds, by band: error of its input minus its own, over the missing energy.
 
-    The change of a ring is taken relative to the target's energy there; energies alone would say
-    no more than that images hold little at high frequencies.
+    Summed over the stages of a sequential pyramid this is the share recovered (`recovered`).
 
     Parameters
     ----------
     spectra : pd.DataFrame
-        ``volume, network, stage, frequency, target, change``, one line a ring.
+        ``volume, network, stage, frequency, target, error, before``, one line a ring.
 
     Returns
     -------
-    pd.Series
-        By network, stage and volume.
+    pd.DataFrame
+        ``network, stage, band, volume, value``; bands without missing energy are left out.
     """
-    weight = spectra["change"] / spectra["target"]
-    known = spectra.assign(weight=weight, moment=weight * spectra["frequency"])
-    sums = known.groupby(["network", "stage", "volume"], sort=False)[["moment", "weight"]].sum()
-    return sums["moment"] / sums["weight"].where(sums["weight"] > 0)
+    edges = [low for low, _ in BANDS.values()] + [0.5]
+    band = pd.cut(spectra["frequency"], edges, labels=list(BANDS), right=False).astype(str)
+    keys = ["network", "stage", "band", "volume"]
+    sums = spectra.assign(band=band).groupby(keys, sort=False)[["before", "error", "target"]].sum()
+    return ((sums.before - sums.error) / sums.target).rename("value").reset_index()
 
 
 def stage_curves(spectra: pd.DataFrame, names: Mapping[object, str]) -> Figure:
