@@ -15,10 +15,21 @@ from recon.networks.pcrnn import PCRNN
 from recon.physics.encoding import data_consistency
 from recon.physics.fourier import fft2, ifft2
 
-__all__ = ["ConsistencyPCRNN", "neutral_gain", "soft_consistency"]
+__all__ = ["VARIANTS", "ConsistencyPCRNN", "neutral_gain", "soft_consistency"]
 
 CONSISTENCIES = ("hard", "soft", "none")
 MEMORIES = ("hidden", "none", "feedforward")
+
+# One thing changed at a time; the first is the paper's network.
+VARIANTS: dict[str, dict[str, object]] = {
+    "dc_hard": {},
+    "dc_soft": {"consistency": "soft"},
+    "dc_none": {"consistency": "none"},
+    **{f"dc_turns_{turns}": {"iterations": turns} for turns in (1, 2, 3, 4, 6, 7, 8)},
+    "dc_unshared": {"shared": False},
+    "dc_no_memory": {"memory": "none"},
+    "dc_feedforward": {"memory": "feedforward"},
+}
 
 
 def soft_consistency(image: Tensor, kspace: Tensor, mask: Tensor, weight: Tensor) -> Tensor:
@@ -124,9 +135,10 @@ class ConsistencyPCRNN(nn.Module):
                 if memory != "hidden" or (once and turn == 0):
                     cell.resblock = nn.Identity()
         if consistency == "soft":
-            # Learned as logarithms, so that weights stay above zero.
-            first = torch.tensor(float(weight)).log()
-            self.log_weights = nn.Parameter(first.repeat(len(self.cells) + 1))
+            # Logarithms keep weights above zero; a tenth of them, because Adam moves all parameters
+            # by about the same step, and a weight has further to go than a convolution's taps.
+            first = torch.tensor(float(weight)).log() / 10
+            self.tenth_log_weights = nn.Parameter(first.repeat(len(self.cells) + 1))
 
     def extra_repr(self) -> str:
         """Every option, so that trainings are stored apart."""
@@ -135,14 +147,15 @@ class ConsistencyPCRNN(nn.Module):
 
     def weights(self) -> Tensor:
         """The soft weights of the three modules and of the joining CNN."""
-        return self.log_weights.detach().exp()
+        return (10 * self.tenth_log_weights.detach()).exp()
 
     def consistent(self, image: Tensor, kspace: Tensor, mask: Tensor, place: int) -> Tensor:
         """The chosen kind of data consistency behind module ``place`` (3: the joining CNN)."""
         if self.consistency == "hard":
             return data_consistency(image, kspace, mask)
         if self.consistency == "soft":
-            return soft_consistency(image, kspace, mask, self.log_weights[place].exp())
+            weight = (10 * self.tenth_log_weights[place]).exp()
+            return soft_consistency(image, kspace, mask, weight)
         return image
 
     def forward(self, kspace: Tensor, mask: Tensor) -> Tensor:

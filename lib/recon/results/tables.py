@@ -11,6 +11,7 @@ from typing import Any
 
 from recon.results.claims import Paper, Table
 from recon.results.html import Html, html_table
+from recon.results.names import ABLATIONS
 from recon.results.store import Run, run_name
 from recon.results.verdicts import METRICS, NOT_TESTABLE, Verdict, count, judge_all
 
@@ -40,16 +41,7 @@ NAMES = {
     "pcrnn_xs": "PC-RNN-XS",
     "pcrnn_s": "PC-RNN-S",
     "pcrnn_b": "PC-RNN-B",
-    "pyramid_4": "4x",
-    "pyramid_2": "2x",
-    "pyramid_1": "1x",
-    "pyramid_4_2": "4x→2x",
-    "pyramid_4_1": "4x→1x",
-    "pyramid_2_1": "2x→1x",
-    "pyramid_parallel": "4x, 2x, 1x",
-    "pyramid_4_4_4": "4x→4x→4x",
-    "pyramid_1_2_4": "1x→2x→4x",
-    "pyramid_4_2_1": "4x→2x→1x",
+    **ABLATIONS,
 }
 STAGES = ("convrnn1", "convrnn2", "convrnn3")
 
@@ -132,11 +124,7 @@ def _published(value: float | None, metric: str) -> str:
 def fitting_experiments(paper: Paper, rows: Iterable[Mapping[str, Any]]) -> set[str]:
     """Names of the experiments that the data of `rows` belong to or stand in for."""
     data = {row["data"] for row in rows}
-    return {
-        name
-        for name, experiment in paper.experiments.items()
-        if data & set(experiment.published + experiment.stand_in)
-    }
+    return {n for n, e in paper.experiments.items() if data & {*e.published, *e.stand_in}}
 
 
 def _lines(
