@@ -57,6 +57,27 @@ def test_what_does_not_count_is_left_out():
     assert spectra.ring_sums(values, 4, where).sum() == 16
 
 
+def test_ring_correlation_is_blind_to_scale_and_its_square_is_what_a_factor_recovers():
+    rng = np.random.default_rng(0)
+    truth = rng.normal(size=(500, 2)) @ [1, 1j]
+    drawn = truth + rng.normal(size=(500, 2)) @ [1, 1j]
+    for factor in (1.0, 7.0):
+        lines = [
+            {
+                "target": (abs(truth) ** 2).sum(),
+                "power": (abs(f * drawn) ** 2).sum(),
+                "cross": (f * drawn * truth.conj()).real.sum(),
+                "error": (abs(f * drawn - truth) ** 2).sum(),
+            }
+            for f in factor * np.linspace(0.01, 1, 500)
+        ]
+        frame = pd.DataFrame(lines)
+        correlation = spectra.ring_correlation(frame)
+        assert np.ptp(correlation) < 1e-9
+        if factor == 1:
+            assert spectra.recovered(frame).max() == pytest.approx(correlation[0] ** 2, abs=1e-4)
+
+
 def test_bands_tell_apart_what_each_stage_adds():
     """Stage 1 fills the low band, stage 2 half of the high one; the middle stays as it was."""
     rows = [
@@ -203,6 +224,9 @@ def test_recovered_share_is_zero_for_zero_filled_and_one_for_the_truth(tmp_path)
     share = spectra.recovered(found)
     assert share[found.stage == 1].abs().max() < 1e-4
     assert (share[found.stage != 1] - 1).abs().max() < 1e-4
+    correlation = spectra.ring_correlation(found)
+    assert correlation[found.stage == 1].isna().all()
+    assert (correlation[found.stage != 1] - 1).abs().max() < 1e-4
     relative = found.change / found.target
     assert relative[found.stage == 1].max() < 1e-4
     assert (relative[found.stage == 2] - 1).abs().max() < 1e-4

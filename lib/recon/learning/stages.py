@@ -26,7 +26,7 @@ from recon.results.spectra import ring_centres, ring_sums
 
 __all__ = ["missing_kspace", "stage_spectra"]
 
-ENERGIES = ("target", "error", "before", "change")
+ENERGIES = ("target", "error", "before", "change", "power", "cross")
 
 
 def missing_kspace(
@@ -88,8 +88,9 @@ def stage_spectra(
     pd.DataFrame
         A line for each volume, network, stage (1, 2, ...; 0 for the final image) and ring that has
         missing samples: ``volume, contrast, effective_accel, network, stage, ring, frequency,
-        target, error, before, change``, the last four in squared units of the file: energies of the
-        missing samples, of the stage's error, of its input's error and of its change.
+        target, error, before, change, power, cross``, the last six in squared units of the file:
+        energies of the missing samples, of the stage's error, of its input's error, of its change
+        and of its output, and the output's (real) inner product with the missing samples.
 
     Raises
     ------
@@ -106,7 +107,7 @@ def stage_spectra(
         target = 0
         for index in range(len(volume.kspace)):
             kspace, known, full, missing, scale = missing_kspace(volume, index, mask, virtual_coils)
-            target = target + scale**2 * _rings(full, missing, rings)
+            target = target + scale**2 * _rings(_energy(full), missing, rings)
             inputs = [tensor[None].to(device) for tensor in (kspace, known)]
             for name, network in networks.items():
                 for stage, parts in _stages(network, *inputs, full).items():
@@ -126,19 +127,24 @@ def stage_spectra(
     return pd.DataFrame(lines)
 
 
-def _rings(kspace: Tensor, missing: Tensor, rings: int) -> Tensor:
-    """Energy of ``(coils, height, width)`` complex k-space on its missing samples, by ring."""
-    energy = kspace.abs().square().double().numpy()
-    return torch.from_numpy(ring_sums(energy, rings, missing.numpy()))
+def _rings(values: Tensor, missing: Tensor, rings: int) -> Tensor:
+    """Sums of ``(coils, height, width)`` real values on the missing samples, by ring."""
+    return torch.from_numpy(ring_sums(values.double().numpy(), rings, missing.numpy()))
+
+
+def _energy(kspace: Tensor) -> Tensor:
+    return kspace.abs().square()
 
 
 def _stages(network: PCRNN, kspace: Tensor, mask: Tensor, full: Tensor) -> dict:
-    """Error, input's error and change of every stage in k-space, the final image (0) last."""
+    """What `ENERGIES` names after the target, for every sample and stage, the final image last."""
     *modules, final = (fft2(output)[0].cpu() for output in network.stages(kspace, mask))
     start = kspace[0].cpu()
     sequential = network.connection == "sequential"
     befores = [start, *modules[:-1]] if sequential else [start] * len(modules)
     pairs = [*enumerate(zip(modules, befores, strict=True), start=1), (0, (final, modules[-1]))]
-    return {
-        stage: (output - full, before - full, output - before) for stage, (output, before) in pairs
-    }
+    found = {}
+    for stage, (output, before) in pairs:
+        energies = [_energy(part) for part in (output - full, before - full, output - before)]
+        found[stage] = [*energies, _energy(output), (output * full.conj()).real]
+    return found

@@ -21,6 +21,7 @@ __all__ = [
     "change_curves",
     "recovered",
     "ring_centres",
+    "ring_correlation",
     "ring_sums",
     "rings_of",
     "stage_curves",
@@ -92,6 +93,20 @@ def recovered(spectra: pd.DataFrame) -> pd.Series:
     return 1 - spectra["error"] / spectra["target"]
 
 
+def ring_correlation(spectra: pd.DataFrame) -> pd.Series:
+    """Correlation of a stage's k-space with the missing samples: blind to the stage's scale.
+
+    Its square is the share of a ring's energy that the best single factor would recover.
+
+    Parameters
+    ----------
+    spectra : pd.DataFrame
+        Columns ``cross, power, target`` of a ring. A stage with no energy but rounding has NaN.
+    """
+    drew = spectra["power"] > 1e-10 * spectra["target"]
+    return spectra["cross"] / np.sqrt(spectra["power"] * spectra["target"]).where(drew)
+
+
 def band_gains(spectra: pd.DataFrame) -> pd.DataFrame:
     """What each stage adds, by band: error of its input minus its own, over the missing energy.
 
@@ -115,28 +130,28 @@ def band_gains(spectra: pd.DataFrame) -> pd.DataFrame:
 
 
 def stage_curves(spectra: pd.DataFrame, names: Mapping[object, str]) -> Figure:
-    """The target's missing energy, and the share of it that each stage of one network recovers.
+    """Missing energy, the share of it that each stage recovers, and the stage's ring correlation.
 
     Parameters
     ----------
     spectra : pd.DataFrame
-        ``stage, frequency, target, error`` of one network, one line a volume, stage and ring.
+        ``stage, frequency, target, error, power, cross`` of one network, one line a volume, stage
+        and ring.
     names : mapping
         Labels of the stages, in the order in which they are drawn.
     """
-    figure, axes = plt.subplots(1, 2, figsize=(8.6, 2.9), layout="constrained")
-    first = spectra[spectra.stage == next(iter(names))]
-    energy = first.groupby("frequency").target.sum()
-    axes[0].semilogy(energy.index, energy / energy.max(), color="black")
-    axes[0].set_ylabel("missing energy (largest = 1)")
+    figure, axes = plt.subplots(1, 3, figsize=(8.6, 2.8), layout="constrained")
+    keys = ["error", "target", "power", "cross"]
     for colour, (stage, name) in zip(COLOURS, names.items(), strict=False):
-        part = spectra[spectra.stage == stage]
-        sums = part.groupby("frequency")[["error", "target"]].sum()
+        sums = spectra[spectra.stage == stage].groupby("frequency")[keys].sum()
         axes[1].plot(sums.index, recovered(sums), color=colour, label=name)
+        axes[2].plot(sums.index, ring_correlation(sums), color=colour)
+    axes[0].semilogy(sums.index, sums.target / sums.target.max(), color="black")
     axes[1].axhline(0, color="grey", linewidth=0.7)
-    axes[1].set_ylabel("share recovered")
     axes[1].legend(frameon=False)
-    for axis in axes:
+    titles = ("missing energy (largest = 1)", "share recovered", "ring correlation")
+    for axis, title in zip(axes, titles, strict=True):
+        axis.set_title(title)
         axis.set_xlabel("frequency (cycles per pixel)")
     return figure
 
