@@ -79,7 +79,7 @@ source(soft_consistency, ConsistencyPCRNN.forward)
 # |---|---|
 # | `dc_soft`, `dc_none` | soft consistency; none at all |
 # | `dc_turns_1` ... `dc_turns_8` | the number of turns $K$ of every module |
-# | `dc_unshared` | weights of its own for every turn: five times the parameters, the same work |
+# | `dc_unshared` | weights of its own for every turn: about five times the parameters, the same work |
 # | `dc_no_memory` | $h^{(k+1)} = g^\text{enc}(\hat x^{(k)})$: the residual layers, which would see only zeros, go too |
 # | `dc_feedforward` | $h^{(k+1)} = g^\text{res}(g^\text{enc}(\hat x^{(k)}))$: the same layers, but nothing is remembered |
 #
@@ -244,7 +244,8 @@ choices_figure = forest(by_metric["psnr"], *compare, "gain in PSNR (dB)")
 # The column *Seeds* holds the difference that seeds alone exceed in one case of twenty,
 # $t_\nu\, s \sqrt{1/n + 1/m}$ for $n$ and $m$ trainings, with $s$ the standard deviation over seeds,
 # pooled over the networks that were trained more than once; {doc}`ablation_pyramid_order` says more
-# of it. A difference inside that limit is no reason to prefer one choice to another.
+# of it. A difference inside that limit is no reason to prefer one choice to another. The p-values are
+# those of single comparisons, not corrected for their number.
 
 # %%
 spread_table(by_metric["psnr"], *compare)
@@ -351,7 +352,8 @@ for name, figure in {"choices": choices_figure, "turns": turns_figure}.items():
 #   the start is set for each number of turns such that an image passes through unchanged; {doc}`pcrnn`
 #   uses one gain for all, which is why the same network scores a little differently there.
 # - **A short training** favours what needs to learn least. Hard consistency is right from the first
-#   step; weights of their own for every turn learn each from a fifth of the gradient.
+#   step, while a network without it has to learn not to disturb what was measured; and each of five
+#   sets of weights is used once a step, where a shared set is used five times.
 # - **Noise.** The soft weights weigh the measured samples against the network. The target was made from
 #   the same noisy samples, so the scores reward keeping them; with less noise in the target than in
 #   the input the answer may change.

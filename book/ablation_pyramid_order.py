@@ -236,7 +236,8 @@ same_order(rows, paper, table="VII", accel=accel, stand_in={})
 #
 # in one case of twenty, with $t_\nu$ the 97.5 % quantile of Student's distribution. This takes scores
 # to be normal and seeds to matter alike for all networks. A difference inside that limit may well be
-# significant over volumes: these two trainings differ, but not these two ideas.
+# significant over volumes: these two trainings differ, but not these two ideas. The p-values are those
+# of single comparisons, not corrected for their number.
 
 # %% mystnb={"figure": {"name": "fig-orders", "caption": "Gain in PSNR (body) over the zero-filled image: dots are means over all trainings of a network, ticks single trainings, lines 95 % bootstrap intervals over volumes. The band around the paper's order (orange) is what seeds alone explain for a network trained once."}, "image": {"alt": "One dot with a horizontal interval and one or more ticks for each of the trained orders, the paper's in orange at the bottom, inside an orange vertical band."}}
 from recon.results.seeds import beyond, forest, spread_table
@@ -353,8 +354,8 @@ tables.differences(row for row in in_all if row["method"] == "convrnn3")
 # %% [markdown]
 # A caution: with `start="identity"` every module begins by passing its input on, the joined image
 # begins as the last module's, and a module at a quarter of the resolution begins by smoothing. What
-# is seen here is then partly where the network began; `start="random"` takes that away, at the price
-# of a worse short training.
+# is seen here is then partly where the network began; `start="random"` takes that away, and
+# {ref}`settings` shows what it costs a short training.
 #
 # ## What this run says of the paper's claims
 #
