@@ -5,7 +5,7 @@ from typing import Any
 
 from recon.results.claims import Paper
 from recon.results.html import Html, html_table
-from recon.results.tables import NAMES
+from recon.results.tables import NAMES, fitting_experiments
 from recon.results.verdicts import METRICS
 
 __all__ = ["rank_correlation", "same_order"]
@@ -44,13 +44,16 @@ def same_order(
     stand_in : measured methods that stand for a published one, by name: ``{"pcrnn_xs": "pcrnn_s"}``
     """
     published = paper.tables[table]
+    # A table may cover several experiments (knee and brain): only that of these data is meant.
+    fitting = fitting_experiments(paper, rows)
+    lines_of = [line for line in published.rows if line[0] in fitting or not fitting]
     places = {column: place for place, column in enumerate(published.columns)}
     lines = []
     for metric in dict.fromkeys(metric for metric, _ in published.columns):
-        for contrast in dict.fromkeys(contrast for _, contrast, _, _ in published.rows):
+        for contrast in dict.fromkeys(contrast for _, contrast, _, _ in lines_of):
             theirs = {
                 method: values[places[metric, accel]]
-                for _, kind, method, values in published.rows
+                for _, kind, method, values in lines_of
                 if kind == contrast and (metric, accel) in places
             }
             ours = {

@@ -11,6 +11,7 @@ from typing import Any
 
 from recon.results.claims import Paper, Table
 from recon.results.html import Html, html_table
+from recon.results.names import ABLATIONS
 from recon.results.store import Run, run_name
 from recon.results.verdicts import METRICS, NOT_TESTABLE, Verdict, count, judge_all
 
@@ -40,6 +41,7 @@ NAMES = {
     "pcrnn_xs": "PC-RNN-XS",
     "pcrnn_s": "PC-RNN-S",
     "pcrnn_b": "PC-RNN-B",
+    **ABLATIONS,
 }
 STAGES = ("convrnn1", "convrnn2", "convrnn3")
 
@@ -119,6 +121,12 @@ def _published(value: float | None, metric: str) -> str:
     return "–" if value is None else f"{value:.{DIGITS[metric]}f}"
 
 
+def fitting_experiments(paper: Paper, rows: Iterable[Mapping[str, Any]]) -> set[str]:
+    """Names of the experiments that the data of `rows` belong to or stand in for."""
+    data = {row["data"] for row in rows}
+    return {n for n, e in paper.experiments.items() if data & {*e.published, *e.stand_in}}
+
+
 def _lines(
     published: Table,
     paper: Paper,
@@ -127,12 +135,7 @@ def _lines(
     accel: float,
 ) -> list[tuple[str, str, dict[str, float]]]:
     """Contrast, method and published values of each line, the run's own methods first."""
-    data = {row["data"] for row in rows}
-    fitting = {
-        name
-        for name, experiment in paper.experiments.items()
-        if data & set(experiment.published + experiment.stand_in)
-    }
+    fitting = fitting_experiments(paper, rows)
     values: dict[tuple[str, str], dict[str, float]] = {}
     for experiment, contrast, method, numbers in published.rows:
         if experiment in fitting or not fitting:
