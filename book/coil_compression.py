@@ -42,11 +42,18 @@ device = "auto"  # auto, cpu, cuda
 # %%
 from recon.results import parameters
 
+
+def numbers(name, value):
+    """The rule that a parameter is whole numbers joined by commas."""
+    for part in str(value).split(","):
+        parameters.whole(1, 64)(name, int(part) if part.isdigit() else part)
+    return str(value)
+
+
 shared = ("profile", "data", "data_root", "accel", "center_fraction", "mask_type", "seed", "device")
 rules = {name: parameters.MRI[name] for name in shared}
 rules |= {"second_data": parameters.data_set(""), "second_root": parameters.text()}
-rules |= {"measured_root": parameters.text()}
-rules["network_coils"] = parameters.some_of(*map(str, range(1, 65)))
+rules |= {"measured_root": parameters.text(), "network_coils": numbers}
 settings = parameters.check(globals(), rules)
 
 # %% [markdown]
@@ -325,7 +332,7 @@ from recon.physics.sampling import standard_center_fraction
 
 train_files = open_split(data, "multicoil", "train", profile, data_root)
 plan = Sampling(accel, center_fraction or standard_center_fraction(accel), mask_type)
-counts = sorted({int(count) for count in network_coils.split(",")})
+counts = sorted({int(count) for count in settings["network_coils"].split(",")})
 build = partial(PCRNN, widths=chosen.widths, iterations=chosen.iterations)
 bearing = {key: settings[key] for key in (*shared,) if key != "data_root"}
 networks, histories = {}, {}
