@@ -110,7 +110,7 @@ chosen = PROFILES[profile]
 #
 # $$ y_\text{virtual} = y\, M $$ (eq-compression)
 #
-# turns $C$ measured values into $v$ (section III-E). No other $v$ mixtures keep more of the centre's
+# turns $C$ measured values into $v$ (section III-E). No other $v$ orthonormal mixtures keep more of the centre's
 # energy. $M$ acts on the coils alone, so it changes nothing about which samples were measured. And
 # $V$ is unitary: with $v = C$ the root sum of squares (RSS) is the same image.
 
@@ -225,7 +225,7 @@ order = [f"coils_{count}" for count in COUNTS]
 by_region = by_region.pivot_table(index=["data", "region"], columns="method", values="value")
 by_region[order].rename(columns=names).round(4)
 
-# %% mystnb={"figure": {"name": "fig-compressed", "caption": "The test volume with the most coils, compressed and whole, as in figure 4 (A) of the paper; absolute errors times ten, on the grey scale of the images."}, "image": {"alt": "Upper row: five magnitude images that look alike. Lower row: error maps, which darken from 4 to 16 coils."}}
+# %% mystnb={"figure": {"name": "fig-compressed", "caption": "The test volume with the most coils, compressed and whole, as in figure 4 (A) of the paper; absolute errors times ten, on the grey scale of the images."}, "image": {"alt": "Upper row: magnitude images after compression to 4, 8, 12 and 16 coils and of all coils. Lower row: their error maps."}}
 from recon.data.fastmri import read_volume, volume_shape
 from recon.learning.compression import compressed_volume
 from recon.results import coil_figures
@@ -265,7 +265,7 @@ score_measured(measured_root, MEASURED, COUNTS)
 # The paper compresses arrays of 20, 16, 12, 8 and 4 coils to 4, sees the same four patterns, and
 # concludes that the original array matters less to the network.
 
-# %% mystnb={"figure": {"name": "fig-virtual", "caption": "Virtual coils 1 to 4 of test scans with different arrays (as in figure 5 of the paper): their images, one grey scale a row, and their sensitivities, magnitude over RSS from 0 to 1, where there is signal."}, "image": {"alt": "A grid with a row for each scan: four coil images, then four sensitivity maps. The first map of every row is bright in the middle, the others bright in two or more separate regions."}}
+# %% mystnb={"figure": {"name": "fig-virtual", "caption": "Virtual coils 1 to 4 of test scans with different arrays (as in figure 5 of the paper): their images, one grey scale a row, and their sensitivities, magnitude over RSS from 0 to 1, where there is signal."}, "image": {"alt": "A grid with a row for each scan: four coil images, then four sensitivity maps."}}
 from recon.learning.compression import virtual_maps
 
 by_coils = {volume_shape(path)[1]: path for path in sets[data] if volume_shape(path)[1] >= 4}
@@ -334,7 +334,7 @@ train_files = open_split(data, "multicoil", "train", profile, data_root)
 plan = Sampling(accel, center_fraction or standard_center_fraction(accel), mask_type)
 counts = sorted({int(count) for count in settings["network_coils"].split(",")})
 build = partial(PCRNN, widths=chosen.widths, iterations=chosen.iterations)
-bearing = {key: settings[key] for key in (*shared,) if key != "data_root"}
+bearing = {key: settings[key] for key in shared if key != "data_root"}
 networks, histories = {}, {}
 for count in counts:
     torch.manual_seed(seed)
@@ -452,8 +452,8 @@ for what, runs in timed.items():
         unit = "round" if metric == "seconds" else "process"
         about = {"data": "this_machine", "task": "cost", "accel": 4.0, "size": chosen.size}
         tidy = cost.tidy(found, f"{metric}_{what}")
-        measured += [r for r in summarise(tidy, more_less, unit, **about) if r["contrast"] == "all"]
-        measured[-1]["unit"] = unit
+        lines = summarise(tidy, more_less, unit, **about)
+        measured += [r for r in lines if r["contrast"] == "all"]
 rows += measured
 print(f"{cost.machine(str(where))}, {chosen.size} x {chosen.size}")
 
@@ -549,8 +549,8 @@ tables.verdicts(paper, store.frame([run]))
 # - **Calibration.** The paper does not give the size of its centre, nor whether a matrix serves a slice
 #   or a volume. Here it is at most 24 x 24, and each slice has its own.
 # - **Table IV** is the paper's big network after 60 epochs. Widths, turns and steps here are those of
-#   the profile; with the quick one the networks are far from trained, which favours none of them by
-#   design but says little of where they would end.
+#   the profile; with the quick one the networks are far from trained, so the table says little of where
+#   they would end.
 # - **Masks.** Equispaced with as many columns as the nominal acceleration promises; the paper's are
 #   equispaced.
 # - **"Similar".** The paper infers it from p = 0.62 and p = 0.23. A large p-value shows that no
