@@ -11,14 +11,12 @@ both. Peak memory is measured in a process of its own for each side.
 
 import argparse
 import multiprocessing
-import statistics
-import time
-from pathlib import Path
 
 import fastmri
 import torch
 from torch import Tensor, nn
 
+from recon.learning import cost
 from recon.learning.training import pick_precision
 from recon.networks.pcrnn import PCRNN, pcrnn_s
 from recon.physics.coils import rss
@@ -98,17 +96,10 @@ def sides(size: int, coils: int, batch: int, device: torch.device) -> dict:
 def peak(side: str, options: tuple, queue) -> None:
     """Peak resident memory of one step of one side, in a fresh process."""
     run = sides(*options, torch.device("cpu"))[side]
-    status = Path("/proc/self/status")
-    Path("/proc/self/clear_refs").write_text("5")  # Linux: forget the peak so far
-    before = high_water_mb(status)
+    cost.forget_high_water()
+    before = cost.high_water_mb()
     run()
-    queue.put((before, high_water_mb(status)))
-
-
-def high_water_mb(status: Path) -> int:
-    """Peak resident set in MB, as the kernel tells it."""
-    line = next(text for text in status.read_text().splitlines() if text.startswith("VmHWM"))
-    return int(line.split()[1]) // 1024
+    queue.put((before, cost.high_water_mb()))
 
 
 def main() -> None:
@@ -123,19 +114,12 @@ def main() -> None:
     tolerance = 1e-3 if pick_precision(device) == "32-true" else 0.1
     if abs(values["book"] / values["listing"] - 1) > tolerance:
         raise SystemExit(f"the two sides disagree: {values}")
-    seconds = {name: [] for name in runs}
-    for _ in range(given.rounds):
-        for name, run in runs.items():
-            start = time.perf_counter()
-            run()
-            if device.type == "cuda":
-                torch.cuda.synchronize()
-            seconds[name].append(time.perf_counter() - start)
+    seconds = cost.rounds(runs, given.rounds, device.type)
     print(
         f"{device_name(str(device))}, {pick_precision(device)}, {torch.get_num_threads()} threads"
     )
     print(f"{given.size} x {given.size}, {given.coils} coils, batch {given.batch}")
-    middle = {name: statistics.median(values) for name, values in seconds.items()}
+    middle = cost.medians(seconds)
     for name, value in middle.items():
         print(f"  {name:8} {value:7.3f} s a step ({min(seconds[name]):.3f} at best)")
     print(f"  ratio    {middle['listing'] / middle['book']:7.2f}")
@@ -147,7 +131,7 @@ def main() -> None:
             process.start()
             before, after = queue.get()
             process.join()
-            print(f"  {name:8} {after:6d} MB peak, {after - before} MB above the start")
+            print(f"  {name:8} {after:6.0f} MB peak, {after - before:.0f} MB above the start")
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ __all__ = [
 ]
 
 DIGITS = {"psnr": 1, "ssim": 3, "nmse": 4}
+DIGITS |= {"memory_train": 2, "memory_test": 2, "seconds_train": 2, "seconds_test": 2}
 # In the order of the papers' tables, with the methods that are ours among them.
 NAMES = {
     "zero_filled": "Zero-filled",

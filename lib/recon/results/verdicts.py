@@ -10,6 +10,8 @@ Rules, each with three outcomes (holds, partly, fails):
   published level if the paper names one (interval above zero with a larger p: partly);
 - ``ordering``: the same for each neighbour in a ranking; without a difference row, the two
   intervals must not overlap (right order, overlapping: partly);
+- ``similar``: the difference row's interval lies within a stated tolerance of zero (partly outside:
+  partly, for then too little was measured to tell);
 - ``within``: the interval meets the published value, give or take a stated tolerance. Absolute
   values depend on the data, so this is testable on the published data only;
 - ``exceeds``: one difference's interval lies above another's (right order, overlapping: partly).
@@ -34,7 +36,15 @@ NOT_REPRODUCED = "not reproduced"
 NOT_TESTABLE = "not testable on this data"
 VERDICTS = (REPRODUCED, PARTLY, NOT_REPRODUCED, NOT_TESTABLE)
 PROFILES = ("paper", "standard", "quick")
-METRICS = {"psnr": "PSNR", "ssim": "SSIM", "nmse": "NMSE"}
+METRICS = {
+    "psnr": "PSNR",
+    "ssim": "SSIM",
+    "nmse": "NMSE",
+    "memory_train": "training memory, GB",
+    "memory_test": "test memory, GB",
+    "seconds_train": "training step, s",
+    "seconds_test": "test run, s",
+}
 
 
 @dataclass(frozen=True)
@@ -139,7 +149,8 @@ def _tally(outcomes: Iterable[Outcome]) -> str:
 
 def _outcome(claim: Claim, part: Part, records: list[dict[str, Any]]) -> Outcome:
     """Apply the claim's rule to one part, in the worst of the best runs."""
-    rule = {"greater": _greater, "ordering": _ordering, "within": _within, "exceeds": _exceeds}
+    rule = {"greater": _differs, "similar": _differs, "ordering": _ordering}
+    rule |= {"within": _within, "exceeds": _exceeds}
     return rule[claim.rule](claim, part, records)
 
 
@@ -184,11 +195,12 @@ def _label(claim: Claim, part: Part, method: str) -> str:
     return f"{claim.names[method]}{against}, {metric}{contrast}, {part.accel:g}x"
 
 
-def _greater(claim: Claim, part: Part, records: list[dict]) -> Outcome:
+def _differs(claim: Claim, part: Part, records: list[dict]) -> Outcome:
+    test = _near_zero if claim.rule == "similar" else _above_zero
     for method in part.methods:
         rows = _rows(claim.experiment, part, method, part.against, records)
         if rows:
-            return _worst([_above_zero(claim, part, row) for row in rows])
+            return _worst([test(claim, part, row) for row in rows])
     return _untested(claim, part, records)
 
 
@@ -204,6 +216,16 @@ def _above_zero(claim: Claim, part: Part, row: dict) -> Outcome:
             why += f" ({row['n']} volumes cannot give less than {smallest:.1g})"
         return Outcome(part, "partly", f"{label}: {why}", (row,))
     return Outcome(part, "holds", f"{label} holds", (row,))
+
+
+def _near_zero(claim: Claim, part: Part, row: dict) -> Outcome:
+    label = _label(claim, part, row["method"])
+    reach, near = f"[{row['lo']:+.3g}, {row['hi']:+.3g}]", part.tolerance
+    if -near <= row["lo"] and row["hi"] <= near:
+        return Outcome(part, "holds", f"{label} holds", (row,))
+    if row["lo"] > near or row["hi"] < -near:
+        return Outcome(part, "fails", f"{label}: {reach} lies beyond {near:g}", (row,))
+    return Outcome(part, "partly", f"{label}: {reach} reaches beyond {near:g}", (row,))
 
 
 def _untested(claim: Claim, part: Part, records: list[dict]) -> Outcome:

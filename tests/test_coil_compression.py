@@ -1,0 +1,168 @@
+"""Compressed coils: laws of the measures, and the chapter cell by cell on small files."""
+
+from functools import partial
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import torch
+
+from laws import random_complex
+from recon.classical import bart
+from recon.data.fastmri import write_volume
+from recon.data.manifest import load_manifest
+from recon.errors import InputError
+from recon.learning import compression, cost, preprocessing
+from recon.networks.pcrnn import PCRNN
+from recon.physics.coils import compress, compression_matrix, rss
+from recon.physics.fourier import ifft2c
+from recon.results import claims, store, verdicts
+from test_chapter import run_chapter
+from test_learning import volume
+
+
+@pytest.mark.parametrize("name", ["simulated_brain_arrays", "simulated_knee_arrays"])
+def test_arrays_are_those_of_the_brain_set_and_keep_the_promised_sizes(name):
+    for profile, bound in (("quick", 300e6), ("standard", 4e9)):
+        sizes = load_manifest(name).profiles[profile]
+        assert sizes["coils"] == [2, 28]
+        slices = sum(sizes[split]["volumes"] * sizes[split]["slices"] for split in ("train", "val"))
+        assert slices * np.prod(sizes["matrix"]) * 8 * 15 < bound
+
+
+def test_more_coils_lose_less_and_all_of_them_nothing():
+    kspace = random_complex(9, 40, 36) * torch.arange(1, 10).reshape(9, 1, 1)
+    images, whole = compression.compressed(kspace, (2, 4, 8, 9, 12)), rss(ifft2c(kspace))
+    errors = [float((images[count] - whole).abs().mean()) for count in (2, 4, 8, 9)]
+    assert errors == sorted(errors, reverse=True)
+    torch.testing.assert_close(images[9], whole, rtol=1e-4, atol=1e-4)
+    assert torch.equal(images[12], images[9])  # no coil that is not there
+    one = rss(ifft2c(compress(kspace, compression_matrix(kspace[:, 8:32, 6:30], 4))))
+    torch.testing.assert_close(images[4], one, rtol=1e-4, atol=1e-4)
+
+
+def test_scores_fall_with_compression_and_lossless_volumes_are_capped(tmp_path):
+    for coils in (3, 12):
+        write_volume(tmp_path / f"{coils}.h5", volume(f"{coils}", coils=coils, seed=coils))
+    scores = compression.score_compression(sorted(tmp_path.glob("*.h5")), (4, 8))
+    psnr = scores[(scores.metric == "psnr") & (scores.region == "full")]
+    psnr = psnr.pivot(index="coils", columns="method", values="value")
+    assert psnr.loc[3].min() > 100 and psnr.loc[3].max() <= compression.LOSSLESS
+    assert psnr.loc[12, "coils_4"] < psnr.loc[12, "coils_8"] < psnr.loc[3, "coils_8"]
+    assert set(scores[scores.metric == "loss"].method) == {"rim", "interior"}
+
+
+def test_errors_are_told_apart_by_place():
+    target, inside = np.ones((1, 8, 8)), np.zeros((1, 8, 8), bool)
+    inside[:, 2:6, 2:6] = True
+    found = compression.error_by_place(target + 0.3 * ~inside, target, inside)
+    assert found == pytest.approx({"rim": 0.3, "interior": 0.0})
+    assert compression.error_by_place(target, target, np.ones_like(inside)) is None
+
+
+def test_likeness_is_one_for_the_same_array_and_sees_a_shuffled_one(tmp_path):
+    base = volume("a", coils=6, seed=1)
+    write_volume(tmp_path / "a.h5", base)
+    base.kspace = base.kspace[:, [3, 4, 5, 0, 1, 2]] * np.exp(0.7j)
+    write_volume(tmp_path / "b.h5", base)
+    scores = compression.likeness(sorted(tmp_path.glob("*.h5")), 4)
+    mean = scores[scores.metric == "likeness"].groupby("method").value.mean()
+    assert mean["virtual"] == pytest.approx(1, abs=1e-3) and mean["raw"] < 0.9
+    few = [tmp_path / "a.h5"]
+    assert compression.likeness(few, 4).empty and compression.likeness(few, 7).empty
+
+
+def test_correlation_ignores_scale_and_offset():
+    x = torch.rand(50, generator=torch.Generator().manual_seed(0))
+    assert compression.correlation(x, 3 * x + 2) == pytest.approx(1, abs=1e-5)
+    assert compression.correlation(x, -x) == pytest.approx(-1, abs=1e-5)
+    assert compression.correlation(x, torch.ones(50)) == 0
+
+
+def test_measured_files_are_scored_or_skipped_aloud(tmp_path, capsys):
+    kspace = volume(coils=6, slices=1).kspace[0]
+    np.savez(tmp_path / "six.npz", kspace=kspace)
+    files = {"six": "six.npz", "gone": "gone.npz"}
+    table = compression.score_measured(tmp_path, files, (2, 4, 8))
+    assert list(table.loc["six"].index) == [2, 4, 6]
+    assert table.loc[("six", 6), "psnr"] > 100 > table.loc[("six", 2), "psnr"]
+    assert capsys.readouterr().out == "skipped: gone.npz is not at hand\n"
+
+
+def test_rounds_alternate_and_leave_out_the_first():
+    calls = []
+    runs = {name: partial(calls.append, name) for name in "ab"}
+    seconds = cost.rounds(runs, 3)
+    assert calls == list("abababab") and {len(v) for v in seconds.values()} == {3}
+    assert cost.medians({"a": [3.0, 1.0, 2.0]}) == {"a": 2.0}
+
+
+def test_peak_memory_grows_with_the_slice_and_with_training():
+    build = partial(PCRNN, widths=(16, 16, 16), iterations=1)
+    small, large = (cost.peak_memory_mb(build, 2, size) for size in (64, 256))
+    assert large["train"] > large["test"] > 0 and large["train"] > small["train"]
+
+
+@pytest.mark.skipif(not bart.available(), reason="BART (Debian package bart) is missing")
+def test_bart_compresses_to_the_same_image():
+    head = preprocessing.head(coils=6, size=64)
+    assert head.shape == (6, 64, 64)
+    assert preprocessing.against_bart(head, 3) < 1e-3
+    found, left_out = preprocessing.runs(head, 3, sigpy=False)
+    assert "maps" in found and "sigpy" in left_out[0]
+    found["maps"]()
+
+
+def test_without_bart_it_is_said(monkeypatch):
+    monkeypatch.setattr(bart, "available", lambda: False)
+    found, left_out = preprocessing.runs(random_complex(3, 48, 48), 2)
+    assert "maps" not in found and "maps_sigpy" in found and "BART" in left_out[0]
+
+
+def test_similar_needs_an_interval_inside_the_tolerance():
+    claim = next(c for c in claims.load("chen-2022").claims if c.id == "IV-similar-psnr")
+    row = {"task": "multicoil", "contrast": "all", "metric": "psnr", "accel": 4, "n": 12}
+    row |= {"method": "pcrnn_4c", "against": "pcrnn_12c", "data": "simulated_brain_arrays"}
+    row |= {"region": "body", "profile": "quick", "run": "one", "p_value": 0.6}
+
+    def judged(lo, hi):
+        return verdicts.judge(claim, [{**row, "value": (lo + hi) / 2, "lo": lo, "hi": hi}]).verdict
+
+    assert judged(-0.2, 0.3) == "reproduced"
+    assert judged(-1.0, 1.0) == "partly"  # no difference found, but none excluded
+    assert judged(0.5, 0.9) == judged(-3.0, -1.0) == "not reproduced"
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """Ten files of 3 to 12 coils and two contrasts; cache and runs beside them."""
+    monkeypatch.setenv("RECON_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("RECON_RUNS", str(tmp_path / "runs"))
+    head = preprocessing.head(coils=4, size=64)
+    monkeypatch.setattr(preprocessing, "head", lambda coils, size: head)
+    (tmp_path / "files").mkdir()
+    for i in range(10):
+        scan = volume(f"file{i}", 2, 3 + i, 64, 36 + 3 * (i % 2), seed=i)
+        scan.contrast = ("AXT2", "AXT1")[i % 2]
+        write_volume(tmp_path / "files" / f"file{i}.h5", scan)
+    yield tmp_path / "files"
+    plt.close("all")
+
+
+@pytest.mark.parametrize("given", [{}, {"network_coils": "2,4", "accel": 3, "mask_type": "random"}])
+def test_the_chapter_on_a_folder_of_files(folder, given):
+    where = {"data": "fastmri_folder", "data_root": str(folder), "second_data": ""}
+    names = run_chapter("coil_compression", **where, measured_root=str(folder), **given)
+    run = store.load(next((folder.parent / "runs").glob("*.json")))
+    trained = {f"pcrnn_{n}c" for n in given.get("network_coils", "4,8,12").split(",")}
+    found = {(row["data"], row["method"]) for row in run.rows}
+    assert {method for at, method in found if at == "this_machine"} > trained
+    assert {method for at, method in found if at == "fastmri_folder"} > trained | {"coils_4"}
+    assert {row["accel"] for row in names["trained"]} == {given.get("accel", 4)}
+    drawn = {path.stem.split("_")[-1] for path in (folder.parent / "runs").glob("*.png")}
+    assert drawn == {"compressed", "coils", "median"}
+
+
+def test_the_chapter_refuses_what_it_cannot_train(folder):
+    with pytest.raises(InputError, match="network_coils"):
+        run_chapter("coil_compression", network_coils="4,many")
