@@ -486,8 +486,7 @@ pd.DataFrame(
 # gives its networks: ESPIRiT on the central 32 x 32 samples, then interpolation.
 
 # %%
-from recon.classical import bart
-from recon.learning import preprocessing
+from recon.classical import bart, preprocessing
 
 head = preprocessing.head(coils=15, size=320)
 runs, left_out = preprocessing.runs(head, virtual_coils=4, sigpy=profile != "quick")

@@ -87,7 +87,7 @@ scene.sort_values("4x", ascending=False).map(
 # 6,000 slices of the 34,742 that fastMRI has {cite:p}`zbontar2018`.
 
 # %%
-from recon.networks.replication import Deviations, Replication, ReplicationLoss, narrowed
+from recon.networks.replication import Deviations, Replication, narrowed
 from recon.results.source import source
 
 source(Deviations)
@@ -235,6 +235,7 @@ for name in ("faithful", "no_consistency", "crop"):
 from dataclasses import dataclass, replace
 
 from recon.data.fastmri import read_volume, volume_shape
+from recon.learning.centre import ReplicationLoss
 from recon.learning.training import Schedule, fit, pick_device, pick_precision, training_folder
 
 

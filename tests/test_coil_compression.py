@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from laws import random_complex
-from recon.classical import bart
+from recon.classical import bart, preprocessing
 from recon.data.fastmri import write_volume
 from recon.data.manifest import load_manifest
 from recon.errors import InputError
-from recon.learning import compression, cost, preprocessing
+from recon.learning import compression, cost
 from recon.networks.pcrnn import PCRNN
 from recon.physics.coils import compress, compression_matrix, rss
 from recon.physics.fourier import ifft2c

@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from recon.data.measurement import Measurement
-from recon.learning.centre import restore
+from recon.learning.centre import ReplicationLoss, restore
 from recon.learning.losses import ReconstructionLoss
 from recon.learning.training import Schedule, training_folder
 from recon.networks import replication
 from recon.networks.channels import parameter_count
 from recon.networks.pcrnn import PCRNN
-from recon.networks.replication import Deviations, Replication, ReplicationLoss
+from recon.networks.replication import Deviations, Replication
 from recon.physics.coils import rss
 from recon.physics.fourier import fft2, ifft2, to_centred
 from recon.results import attribution, claims

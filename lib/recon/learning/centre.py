@@ -1,6 +1,7 @@
-"""Scores of the middle columns, for methods that do not draw the rest."""
+"""Loss and scores of the middle columns, for methods that do not draw the rest."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from tqdm import tqdm
 from recon.data.fastmri import read_volume
 from recon.data.measurement import Measurement, Sampling, draw_mask, measure, seed_of
 from recon.data.samples import collate
-from recon.learning.losses import combine
+from recon.learning.losses import ReconstructionLoss, combine
 from recon.learning.metrics import CONTRASTS, Method, reconstruct, score
 from recon.networks.replication import (
     Deviations,
@@ -27,7 +28,30 @@ from recon.physics.coils import rss
 from recon.physics.encoding import data_consistency
 from recon.physics.fourier import ifft2
 
-__all__ = ["best_possible", "fully_sampled", "restore", "score_centre", "score_truth"]
+__all__ = [
+    "ReplicationLoss",
+    "best_possible",
+    "fully_sampled",
+    "restore",
+    "score_centre",
+    "score_truth",
+]
+
+
+class ReplicationLoss(ReconstructionLoss):
+    """The loss of the paper on the target of the report: cut, and with zero mean if it says so."""
+
+    def __init__(self, deviations: Deviations, beta: float = 0.5):
+        super().__init__(beta)
+        self.deviations = deviations
+
+    def forward(self, images: Tensor, measurement: Measurement) -> Tensor:
+        """Loss of coil images ``(batch, coils, height, width)`` complex."""
+        target = cut(measurement.target, self.deviations.columns)
+        if self.deviations.zero_mean_target:
+            mean, deviation = target_units(target)
+            target = (target - mean) / deviation
+        return super().forward(images, replace(measurement, target=target))
 
 
 def middle(images: np.ndarray, columns: int) -> np.ndarray:

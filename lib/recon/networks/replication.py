@@ -7,14 +7,12 @@ Nothing of the report's code is used: its deviations are written anew, for the c
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from recon.data.measurement import Measurement
-from recon.learning.losses import ReconstructionLoss
 from recon.networks.channels import to_channels, to_complex
 from recon.networks.identity import connect
 from recon.networks.pcrnn import PCRNN, ConvRNN
@@ -250,19 +248,3 @@ def target_units(target: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and deviation of each target ``(batch, height, width)``, as ``(batch, 1, 1)``."""
     mean = target.mean((-2, -1), keepdim=True)
     return mean, target.std((-2, -1), keepdim=True).clamp_min(1e-6)
-
-
-class ReplicationLoss(ReconstructionLoss):
-    """The loss of the paper on the target of the report: cut, and with zero mean if it says so."""
-
-    def __init__(self, deviations: Deviations, beta: float = 0.5):
-        super().__init__(beta)
-        self.deviations = deviations
-
-    def forward(self, images: Tensor, measurement: Measurement) -> Tensor:
-        """Loss of coil images ``(batch, coils, height, width)`` complex."""
-        target = cut(measurement.target, self.deviations.columns)
-        if self.deviations.zero_mean_target:
-            mean, deviation = target_units(target)
-            target = (target - mean) / deviation
-        return super().forward(images, replace(measurement, target=target))
