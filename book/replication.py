@@ -511,6 +511,11 @@ tables.verdicts(paper, store.frame([run]))
 #   training to do harm (too few volumes, above all) is underrated, and one twin is a rough measure of
 #   chance. The longer profiles ask again.
 #
+# - **Settings with hindsight.** How high the bands are, how images taught towards a zero-mean target
+#   are scored and how wide the band of chance is were changed after the quick profile's test volumes
+#   had been scored under other choices. Its findings are a first look, not a test; the volumes of the
+#   longer profiles have not been looked at.
+#
 # ## Exercises
 #
 # 1. Set `start="random"`, as the report probably did. Which findings change, and why does ReLU at the
