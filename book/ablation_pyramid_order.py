@@ -314,6 +314,10 @@ changes = spectra.change_curves(found, stages, {name: names[name] for name in dr
 # times coarser than the image can hold frequencies up to $1/(2s)$ cycles per pixel, so the bands end
 # at 1/8, 1/4 and 1/2. Coarse to fine would mean that the first module adds most in the low band and
 # the last in the high one.
+#
+# The measure matters. A first version of this page judged modules by the share recovered outright,
+# the middle panel above, and its quick run came to other verdicts; it was changed because that
+# punishes a module for a scale that the joining CNN can put right. Both readings stay in the figure.
 
 # %%
 added = spectra.band_gains(found)
