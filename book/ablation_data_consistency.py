@@ -288,7 +288,9 @@ turns_figure = interval_curves(curves, "turns K", "gain in PSNR (dB)")
 #
 # The residual $\|D F \hat x - y\| / \|y\|$ is the relative error on the samples that were measured: 0
 # where they are kept, 1 if nothing of them were left. A good score does not make it small: an image can
-# look right and still not be what the scanner saw.
+# look right and still not be what the scanner saw. The loss compares magnitudes, joined over the coils,
+# so without consistency nothing ties a network to the phases of the coil images; where those drift,
+# measured samples put back at the end no longer fit the rest.
 
 # %%
 from recon.learning.residual import residuals

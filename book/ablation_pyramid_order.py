@@ -281,7 +281,7 @@ for metric, table in by_metric.items():
 # of its own input $X_s^\text{in}$, for better or worse. No module is asked to draw at the right scale,
 # because the joining CNN may rescale it. So there is also the *ring correlation*
 # $\operatorname{Re}\sum X_s X^* / \sqrt{\sum |X_s|^2 \sum |X|^2}$, which is blind to scale; its square is
-# the share that the module would recover if one factor for each ring put the scale right.
+# the share *within reach*: what one factor for each ring would recover by putting the scale right.
 
 # %%
 from recon.learning.stages import stage_spectra
@@ -309,10 +309,15 @@ changes = spectra.change_curves(found, stages, {name: names[name] for name in dr
 # $1/s$ cycles per pixel, along the axes and along the diagonals. Peaks of $C_s$ at 0.25, 0.35 and 0.5,
 # where you see them, are such patterns and not detail.
 #
-# In numbers: what each module *adds* to the share recovered, in three bands. Features that are $s$
+# In numbers: what each module *adds* to the share within reach, the squared ring correlation, in three
+# bands, compared with its own input. Features that are $s$
 # times coarser than the image can hold frequencies up to $1/(2s)$ cycles per pixel, so the bands end
 # at 1/8, 1/4 and 1/2. Coarse to fine would mean that the first module adds most in the low band and
 # the last in the high one.
+#
+# The measure matters. A first version of this page judged modules by the share recovered outright,
+# the middle panel above, and its quick run came to other verdicts; it was changed because that
+# punishes a module for a scale that the joining CNN can put right. Both readings stay in the figure.
 
 # %%
 added = spectra.band_gains(found)
@@ -327,7 +332,7 @@ frequencies = {name: summarise(of_network[name], steps, **constants) for name in
 
 # %%
 def band_table(name):
-    """Gain of each stage of a network in each band, percent of the missing energy."""
+    """What each stage of a network adds in each band, percent of the missing energy."""
     text = {
         (int(row["method"][-1]) if row["method"] != "joined" else 0, row["metric"].split("-")[0]): (
             f"{100 * row['value']:+.1f} [{100 * row['ci95'][0]:+.1f}, {100 * row['ci95'][1]:+.1f}]"
@@ -341,7 +346,7 @@ def band_table(name):
 
 
 pd.concat({names[name]: band_table(name) for name in drawn}).rename_axis(
-    columns="added to the share recovered, % [95 %]"
+    columns="added to the share within reach, % [95 %]"
 )
 
 # %% [markdown]

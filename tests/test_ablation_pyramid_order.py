@@ -79,27 +79,23 @@ def test_ring_correlation_is_blind_to_scale_and_its_square_is_what_a_factor_reco
 
 
 def test_bands_tell_apart_what_each_stage_adds():
-    """Stage 1 fills the low band, stage 2 half of the high one; the middle stays as it was."""
+    """Stage 1 fills the low band, stage 2 half of the high one; the scale (three) is no matter."""
     rows = [
         {"volume": "a", "network": "n", "stage": s, "frequency": f, "target": t}
-        | {"before": t * before, "error": t * error}
-        for f, t, errors in (
-            (0.05, 100.0, (1, 0, 0)),
-            (0.10, 50.0, (1, 0, 0)),
-            (0.20, 10.0, (1, 1, 1)),
-            (0.40, 1.0, (1, 1, 0.5)),
+        | {"power": t * 9 * after, "cross": t * 3 * after}
+        | {"before_power": t * before, "before_cross": t * before}
+        for f, t, shares in (
+            (0.05, 100.0, (0, 1, 1)),
+            (0.10, 50.0, (0, 1, 1)),
+            (0.20, 10.0, (0, 0, 0)),
+            (0.40, 1.0, (0, 0, 0.5)),
         )
-        for s, (before, error) in enumerate(pairwise(errors), start=1)
+        for s, (before, after) in enumerate(pairwise(shares), start=1)
     ]
     found = spectra.band_gains(pd.DataFrame(rows)).set_index(["stage", "band"]).value
-    assert found.to_dict() == {
-        (1, "low"): 1.0,
-        (1, "middle"): 0.0,
-        (1, "high"): 0.0,
-        (2, "low"): 0.0,
-        (2, "middle"): 0.0,
-        (2, "high"): 0.5,
-    }
+    expected = {(1, "low"): 1, (1, "middle"): 0, (1, "high"): 0}
+    expected |= {(2, "low"): 0, (2, "middle"): 0, (2, "high"): 0.5}
+    assert found.to_dict() == pytest.approx(expected)
 
 
 # Seeds

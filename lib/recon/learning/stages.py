@@ -26,7 +26,7 @@ from recon.results.spectra import ring_centres, ring_sums
 
 __all__ = ["missing_kspace", "stage_spectra"]
 
-ENERGIES = ("target", "error", "before", "change", "power", "cross")
+ENERGIES = ("target", "error", "change", "power", "cross", "before_power", "before_cross")
 
 
 def missing_kspace(
@@ -88,9 +88,9 @@ def stage_spectra(
     pd.DataFrame
         A line for each volume, network, stage (1, 2, ...; 0 for the final image) and ring that has
         missing samples: ``volume, contrast, effective_accel, network, stage, ring, frequency,
-        target, error, before, change, power, cross``, the last six in squared units of the file:
-        energies of the missing samples, of the stage's error, of its input's error, of its change
-        and of its output, and the output's (real) inner product with the missing samples.
+        target, error, change, power, cross, before_power, before_cross``, the last seven in squared
+        units of the file: energies of the missing samples, of the stage's error and of its change;
+        energy of its output and real inner product with the missing samples; both of its input.
 
     Raises
     ------
@@ -145,6 +145,7 @@ def _stages(network: PCRNN, kspace: Tensor, mask: Tensor, full: Tensor) -> dict:
     pairs = [*enumerate(zip(modules, befores, strict=True), start=1), (0, (final, modules[-1]))]
     found = {}
     for stage, (output, before) in pairs:
-        energies = [_energy(part) for part in (output - full, before - full, output - before)]
-        found[stage] = [*energies, _energy(output), (output * full.conj()).real]
+        found[stage] = [_energy(output - full), _energy(output - before)]
+        for image in (output, before):
+            found[stage] += [_energy(image), (image * full.conj()).real]
     return found

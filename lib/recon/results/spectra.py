@@ -108,14 +108,17 @@ def ring_correlation(spectra: pd.DataFrame) -> pd.Series:
 
 
 def band_gains(spectra: pd.DataFrame) -> pd.DataFrame:
-    """What each stage adds, by band: error of its input minus its own, over the missing energy.
+    """What each stage adds, by band, to the share of the missing energy that is within reach.
 
-    Summed over the stages of a sequential pyramid this is the share recovered (`recovered`).
+    Within reach is what one factor a ring would recover, the squared `ring_correlation`: a module
+    need not draw to scale, since the joining CNN may rescale it. The stage's share minus that of
+    its input, rings weighted by their missing energy.
 
     Parameters
     ----------
     spectra : pd.DataFrame
-        ``volume, network, stage, frequency, target, error, before``, one line a ring.
+        ``volume, network, stage, frequency, target, power, cross, before_power, before_cross``, one
+        line a ring.
 
     Returns
     -------
@@ -124,9 +127,13 @@ def band_gains(spectra: pd.DataFrame) -> pd.DataFrame:
     """
     edges = [low for low, _ in BANDS.values()] + [0.5]
     band = pd.cut(spectra["frequency"], edges, labels=list(BANDS), right=False).astype(str)
+    before = spectra[["target"]].assign(power=spectra.before_power, cross=spectra.before_cross)
+    shares = [ring_correlation(part).fillna(0) ** 2 for part in (spectra, before)]
+    gained = (shares[0] - shares[1]) * spectra["target"]
     keys = ["network", "stage", "band", "volume"]
-    sums = spectra.assign(band=band).groupby(keys, sort=False)[["before", "error", "target"]].sum()
-    return ((sums.before - sums.error) / sums.target).rename("value").reset_index()
+    found = spectra.assign(band=band, gained=gained).groupby(keys, sort=False)
+    sums = found[["gained", "target"]].sum()
+    return (sums.gained / sums.target).rename("value").reset_index()
 
 
 def stage_curves(spectra: pd.DataFrame, names: Mapping[object, str]) -> Figure:
