@@ -92,10 +92,10 @@ class Profile:
 
 
 SHORT = {"warmup_epochs": 0.2, "warmup_rate": 2e-4}
-QUICK = Schedule(epochs=8, batch_size=4, rate=2e-3, halve_every=3, **SHORT)
+QUICK = Schedule(epochs=6, batch_size=4, rate=2e-3, halve_every=2, **SHORT)
 STANDARD = Schedule(epochs=8, batch_size=4, rate=1.5e-3, halve_every=3, **SHORT)
 PROFILES = {
-    "quick": Profile((64, 48, 48), 2, QUICK, 32, 128, 3),
+    "quick": Profile((64, 48, 48), 2, QUICK, 32, 192, 3),
     "standard": Profile((128, 64, 48), 5, STANDARD, 40, 320, 5),
     "paper": Profile((512, 256, 128), 5, Schedule(), 0, 320, 20),
 }
@@ -282,7 +282,8 @@ figure_5 = coil_figures.virtual_coils(
 # in another, over the points where both have signal, averaged over all pairs of scans whose arrays
 # have different numbers of coils. It is 1 for patterns that differ by scale and offset only, and 0
 # for patterns that have nothing to do with each other. For comparison: the first four coils of the
-# files, and the four strongest, the strongest first, because sorting alone is a standard too.
+# files, and the four strongest, the strongest first, because sorting alone is a standard too. The
+# claim below is tested as *more* alike than those two; how far from alike, the table says.
 
 # %%
 from recon.learning.compression import likeness
@@ -427,7 +428,7 @@ figure_6 = figures.comparison(pictures, target[len(target) // 2], scores=printed
 # ## Memory and time of a network
 #
 # One slice of random numbers, batch of one. Time is the median of several rounds that go through all
-# networks in turn, after one that is not counted. Memory is what a step needs beyond the weights: on
+# networks in turn, after one that is not counted; what is short is repeated within a round. Memory is what a step needs beyond the weights: on
 # a GPU torch's own count (weights included there), on a CPU the peak of the resident memory of a
 # fresh process above what it had before.
 

@@ -1,5 +1,7 @@
 """Compressed coils: laws of the measures, and the chapter cell by cell on small files."""
 
+import re
+import time
 from functools import partial
 
 import matplotlib.pyplot as plt
@@ -89,11 +91,17 @@ def test_measured_files_are_scored_or_skipped_aloud(tmp_path, capsys):
     assert capsys.readouterr().out == "skipped: gone.npz is not at hand\n"
 
 
-def test_rounds_alternate_and_leave_out_the_first():
+def test_rounds_alternate_leave_out_the_first_and_repeat_what_is_short():
     calls = []
-    runs = {name: partial(calls.append, name) for name in "ab"}
-    seconds = cost.rounds(runs, 3)
-    assert calls == list("abababab") and {len(v) for v in seconds.values()} == {3}
+
+    def run(name, seconds):
+        calls.append(name)
+        time.sleep(seconds)
+
+    seconds = cost.rounds({"a": partial(run, "a", 0.12), "b": partial(run, "b", 0.02)}, 3)
+    assert re.fullmatch("ab(ab{2,5}){3}", "".join(calls))
+    assert {len(values) for values in seconds.values()} == {3}
+    assert min(seconds["a"]) >= 0.12 and 0.02 <= min(seconds["b"]) < 0.1  # of one run, not a round
     assert cost.medians({"a": [3.0, 1.0, 2.0]}) == {"a": 2.0}
 
 

@@ -29,8 +29,10 @@ def compressed_images(
     top = float(np.quantile(target, 0.998))
     for axis, (title, image) in zip(axes.T, shown.items(), strict=True):
         show(axis[0], image, top, title)
-        show(axis[1], gain * np.abs(image - target), top)
-    axes[1, -1].axis("off")
+        if title == name:
+            axis[1].axis("off")
+        else:
+            show(axis[1], gain * np.abs(image - target), top)
     axes[0, 0].set_ylabel("image")
     axes[1, 0].set_ylabel(f"error x{gain:g}")
     return figure
