@@ -315,9 +315,11 @@ changes = spectra.change_curves(found, stages, {name: names[name] for name in dr
 # at 1/8, 1/4 and 1/2. Coarse to fine would mean that the first module adds most in the low band and
 # the last in the high one.
 #
-# The measure matters. A first version of this page judged modules by the share recovered outright,
-# the middle panel above, and its quick run came to other verdicts; it was changed because that
-# punishes a module for a scale that the joining CNN can put right. Both readings stay in the figure.
+# The measure matters, and this one is the third that was tried. The mean frequency of what a module
+# changes came first; then the share recovered outright, the middle panel above, whose quick run came
+# to other verdicts. It was given up because it punishes a module for a scale that the joining CNN
+# can put right. As the choice was made with results in sight, verdicts that rest on it are a first
+# look, until other seeds or the brain confirm them.
 
 # %%
 added = spectra.band_gains(found)
