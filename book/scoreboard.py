@@ -39,12 +39,21 @@ tables.references(runs)
 # %% [markdown]
 # ## PC-RNN, accelerated MRI
 #
-# The claims of {cite:t}`chen2022` about tables I, II, V and VI. Each single number of the tables is a
-# claim too, counted below them.
+# The claims of {cite:t}`chen2022` about tables I to VII. Each single number of the tables is a claim
+# too, counted below them.
 
 # %% tags=["nbval-check-output"]
 paper = claims.load("chen-2022")
 tables.scoreboard(paper, store.frame(runs))
+
+# %% [markdown]
+# ## Its replication
+#
+# The claims of {cite:t}`devoto2020`; {doc}`replication` tests them in the small.
+
+# %% tags=["nbval-check-output"]
+replication = claims.load("devoto-2020")
+tables.scoreboard(replication, store.frame(runs))
 
 # %% [markdown]
 # ## How a verdict is reached

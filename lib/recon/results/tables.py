@@ -266,7 +266,7 @@ def reference_scores(runs: Iterable[Run]) -> Html:
         for row in _scored(run.rows, accel):
             if row["contrast"] == "all" and row["method"] not in STAGES:
                 scores.setdefault(row["method"], {})[row["metric"]] = row
-        for method in sorted(scores, key=list(NAMES).index):
+        for method in sorted(scores, key=lambda name: [*NAMES, name].index(name)):
             ours = scores[method]
             one = ours["psnr"]
             units = one["unit"] + "s" * (one["n"] != 1)
