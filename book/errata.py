@@ -44,8 +44,9 @@ def noise(*shape):
 # %% [markdown]
 # ## The replication of PC-RNN
 #
-# {cite:t}`devoto2020` is a student's report, candid about falling short of the original. Several of
-# its listings explain why, so they matter more than slips of print.
+# {cite:t}`devoto2020` is a student's report, candid about falling short of the original. Some of what
+# follows is more than a slip of print if it ran as printed: {doc}`replication` trains with each and
+# measures what it costs.
 #
 # ### Data consistency is computed and thrown away (listing 4)
 #
@@ -257,7 +258,8 @@ for share in (0, 0.1, 0.33, 0.9):
 
 # %% [markdown]
 # So table III's PSNR says how many scans had few coils, rather than how well many coils are
-# compressed. A median, or the mean over scans that lose something, would say the latter.
+# compressed. A median, or the mean over scans that lose something, would say the latter;
+# {doc}`coil_compression` counts both on simulated arrays.
 #
 # ## Tables that agree with themselves
 #
