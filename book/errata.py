@@ -23,9 +23,8 @@ import torch
 
 from recon.results import parameters
 
-settings = parameters.check(
-    globals(), {"width": parameters.whole(64, 1024), "seed": parameters.MRI["seed"]}
-)
+rules = {"width": parameters.whole(64, 1024), "seed": parameters.MRI["seed"]}
+settings = parameters.check(globals(), rules)
 generator = torch.Generator().manual_seed(seed)
 found = []
 
