@@ -110,3 +110,28 @@ def executed(executed_once: Checkout, tmp_path: Path) -> Checkout:
     """A checkout whose chapter was executed."""
     shutil.copytree(executed_once.root, tmp_path / "checkout")
     return Checkout(tmp_path / "checkout")
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch) -> Path:
+    """An empty folder for files; cache and runs beside it; figures closed afterwards."""
+    import matplotlib.pyplot as plt
+
+    monkeypatch.setenv("RECON_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("RECON_RUNS", str(tmp_path / "runs"))
+    (tmp_path / "files").mkdir()
+    yield tmp_path / "files"
+    plt.close("all")
+
+
+@pytest.fixture
+def folder(workspace: Path) -> Path:
+    """Ten files of different coils, widths and contrasts."""
+    from recon.data.fastmri import write_volume
+    from test_learning import volume
+
+    for i in range(10):
+        scan = volume(f"file{i}", 2, 3 + i % 3, 64, 36 + 3 * (i % 2), seed=i)
+        scan.contrast = ("CORPD_FBK", "CORPDFS_FBK")[i % 2]
+        write_volume(workspace / f"file{i}.h5", scan)
+    return workspace

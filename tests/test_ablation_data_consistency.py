@@ -15,7 +15,7 @@ from recon.networks.pcrnn import PCRNN
 from recon.physics.encoding import data_consistency
 from recon.physics.fourier import fft2
 from recon.results import store
-from test_chapter import folder, run_chapter  # noqa: F401  (a fixture)
+from test_chapter import run_chapter
 from test_learning import volume
 
 WIDTHS = (16, 16, 16)
@@ -190,7 +190,7 @@ def run(**given):
     return run_chapter("ablation_data_consistency", **given)
 
 
-def test_all_variants_are_trained_scored_and_stored(folder):  # noqa: F811
+def test_all_variants_are_trained_scored_and_stored(folder):
     names = run(data="fastmri_folder", data_root=str(folder), repeats=1)
     stored = store.load(next((folder.parent / "runs").glob("*.json")))
     assert {row["method"] for row in stored.rows} >= {"zero_filled", "dc_once", *names["wanted"]}
@@ -212,13 +212,13 @@ def test_all_variants_are_trained_scored_and_stored(folder):  # noqa: F811
         {"variants": "dc_unshared", "repeats": 2, "accel": 3, "seed": 7},
     ],
 )
-def test_some_variants_can_be_picked(folder, given):  # noqa: F811
+def test_some_variants_can_be_picked(folder, given):
     names = run(data="fastmri_folder", data_root=str(folder), **given)
     wanted = {*given["variants"].split(","), "dc_hard"}
     assert set(names["wanted"]) == wanted
     assert len(names["networks"]) == len(wanted) + given["repeats"]
 
 
-def test_an_unknown_variant_is_refused(folder):  # noqa: F811
+def test_an_unknown_variant_is_refused(folder):
     with pytest.raises(InputError, match="variants is 'dc_firm'"):
         run(data="fastmri_folder", data_root=str(folder), variants="dc_firm")

@@ -19,7 +19,7 @@ from recon.networks.pyramid_orders import ORDERS, PAPERS_ORDER, OrderedPyramid, 
 from recon.physics.fourier import fft2
 from recon.results import claims, seeds, spectra, store
 from recon.results.order import same_order
-from test_chapter import folder, run_chapter  # noqa: F401  (a fixture)
+from test_chapter import run_chapter
 from test_learning import volume
 
 WIDTHS = {4: 16, 2: 16, 1: 16}
@@ -262,7 +262,7 @@ def run(**given):
     return run_chapter("ablation_pyramid_order", **given)
 
 
-def test_all_orders_are_trained_scored_and_stored(folder):  # noqa: F811
+def test_all_orders_are_trained_scored_and_stored(folder):
     names = run(data="fastmri_folder", data_root=str(folder), repeats=1, repeated=PAPERS_ORDER)
     stored = store.load(next((folder.parent / "runs").glob("*.json")))
     assert {row["method"] for row in stored.rows} >= {"zero_filled", "convrnn3", *ORDERS}
@@ -285,7 +285,7 @@ def test_all_orders_are_trained_scored_and_stored(folder):  # noqa: F811
         },
     ],
 )
-def test_some_orders_can_be_picked(folder, given):  # noqa: F811
+def test_some_orders_can_be_picked(folder, given):
     names = run(data="fastmri_folder", data_root=str(folder), **given)
     wanted = {*given["variants"].split(","), PAPERS_ORDER}
     assert set(names["wanted"]) == wanted
@@ -293,6 +293,6 @@ def test_some_orders_can_be_picked(folder, given):  # noqa: F811
     assert len(names["networks"]) == expected
 
 
-def test_an_unknown_order_is_refused(folder):  # noqa: F811
+def test_an_unknown_order_is_refused(folder):
     with pytest.raises(InputError, match="variants is 'pyramid_8'"):
         run(data="fastmri_folder", data_root=str(folder), variants="pyramid_8")

@@ -8,7 +8,6 @@ import json
 import re
 
 import jupytext
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
@@ -17,21 +16,6 @@ from recon.errors import InputError
 from recon.paths import project_root
 from recon.results import store
 from test_learning import volume
-
-
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    """Ten files of different coils, widths and contrasts; cache and runs beside them."""
-    monkeypatch.setenv("RECON_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("RECON_RUNS", str(tmp_path / "runs"))
-    files = tmp_path / "files"
-    files.mkdir()
-    for i in range(10):
-        scan = volume(f"file{i}", 2, 3 + i % 3, 64, 36 + 3 * (i % 2), seed=i)
-        scan.contrast = ("CORPD_FBK", "CORPDFS_FBK")[i % 2]
-        write_volume(files / f"file{i}.h5", scan)
-    yield files
-    plt.close("all")
 
 
 def run_chapter(chapter="pcrnn", **given):

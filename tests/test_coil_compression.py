@@ -4,7 +4,6 @@ import re
 import time
 from functools import partial
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
@@ -142,19 +141,15 @@ def test_similar_needs_an_interval_inside_the_tolerance():
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
-    """Ten files of 3 to 12 coils and two contrasts; cache and runs beside them."""
-    monkeypatch.setenv("RECON_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("RECON_RUNS", str(tmp_path / "runs"))
+def folder(workspace, monkeypatch):
+    """Ten files of 3 to 12 coils and two contrasts; a small head to time programs on."""
     head = preprocessing.head(coils=4, size=64)
     monkeypatch.setattr(preprocessing, "head", lambda coils, size: head)
-    (tmp_path / "files").mkdir()
     for i in range(10):
         scan = volume(f"file{i}", 2, 3 + i, 64, 36 + 3 * (i % 2), seed=i)
         scan.contrast = ("AXT2", "AXT1")[i % 2]
-        write_volume(tmp_path / "files" / f"file{i}.h5", scan)
-    yield tmp_path / "files"
-    plt.close("all")
+        write_volume(workspace / f"file{i}.h5", scan)
+    return workspace
 
 
 @pytest.mark.parametrize("given", [{}, {"network_coils": "2,4", "accel": 3, "mask_type": "random"}])

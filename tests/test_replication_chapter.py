@@ -4,7 +4,6 @@ import json
 import re
 
 import jupytext
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
@@ -21,18 +20,13 @@ from test_learning import PLAN, volume
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
-    """Eight single-coil files of two contrasts; cache and runs beside them."""
-    monkeypatch.setenv("RECON_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("RECON_RUNS", str(tmp_path / "runs"))
-    files = tmp_path / "files"
-    files.mkdir()
+def folder(workspace):
+    """Eight single-coil files of two contrasts."""
     for i in range(8):
         made = volume(f"file{i}", 2, 1, 64, 36, seed=i)
         made.contrast, made.single_coil = ("CORPD_FBK", "CORPDFS_FBK")[i % 2], True
-        write_volume(files / f"file{i}.h5", made)
-    yield files
-    plt.close("all")
+        write_volume(workspace / f"file{i}.h5", made)
+    return workspace
 
 
 def test_truth_is_lost_by_the_suspects_that_close_the_network(folder):
