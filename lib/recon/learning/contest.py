@@ -17,17 +17,20 @@ from recon.data.measurement import Measurement, Sampling
 from recon.data.samples import Slices
 from recon.learning.losses import ReconstructionLoss
 from recon.learning.training import Schedule, fit, pick_device, training_folder
+from recon.networks.admm_net import ADMMNet
 from recon.networks.complexmri import ComplexMRI
 from recon.networks.deep_cascade import DeepCascade
 from recon.networks.kikinet import KIKINet
+from recon.networks.modl import MoDL
 from recon.networks.pcrnn import pcrnn_s, pcrnn_xs
 from recon.networks.unet import UNet
 from recon.networks.variational import VariationalNetwork
 from recon.networks.vsnet import VSNet
 
-WITH_MAPS = ("vn", "vsnet")  # draw one image, and know the coils' sensitivities
+WITH_MAPS = ("vn", "vsnet", "modl", "admm_net")  # draw one image, and know the coils' maps
 WHOLE = ("unet", "kikinet")  # learn from whole slices
 NETWORKS = ("unet", "vn", "vsnet", "kikinet", "d5c5", "complexmri", "pcrnn")
+OTHERS = ("modl", "admm_net")  # not in Chen 2022: exact data consistency, for coils of any kind
 TRAINED_ON = ("profile", "data", "task", "accel", "center_fraction", "mask_type", "coils", "seed")
 
 
@@ -44,10 +47,13 @@ class Budget:
 
 
 RATES = {"unet": 4e-3, "vn": 1.6e-2, "vsnet": 4e-3, "kikinet": 1e-3, "d5c5": 4e-3}
-RATES |= {"complexmri": 4e-3, "pcrnn": 1e-3}
+RATES |= {"complexmri": 4e-3, "pcrnn": 1e-3, "modl": 2e-3, "admm_net": 2e-3}
 SMALL = {"unet": 16, "vn": 16, "vsnet": 48, "kikinet": 16, "d5c5": 48, "complexmri": 16}
+SMALL |= {"modl": 32, "admm_net": 32}
 OURS = {"unet": 16, "vn": 48, "vsnet": 112, "kikinet": 48, "d5c5": 96, "complexmri": 48}
+OURS |= {"modl": 64, "admm_net": 64}
 THEIRS = {"unet": 12, "vn": 480, "vsnet": 108, "kikinet": 48, "d5c5": 96, "complexmri": 50}
+THEIRS |= {"modl": 64, "admm_net": 64}
 BANDS = {"batch_size": 4, "warmup_epochs": 0.2, "warmup_rate": 2e-4}
 SLICES = {"batch_size": 1, "warmup_epochs": 0.05, "warmup_rate": 2e-4}
 BUDGETS = {
@@ -67,12 +73,14 @@ BUDGETS = {
         40,
         Schedule(epochs=0.375, halve_every=0.15, **SLICES),
     ),
-    "paper": Budget(THEIRS, dict.fromkeys(NETWORKS, 1e-4), "s", Schedule(), 0, Schedule()),
+    "paper": Budget(
+        THEIRS, dict.fromkeys((*NETWORKS, *OTHERS), 1e-4), "s", Schedule(), 0, Schedule()
+    ),
 }
 
 
 def build(name: str, channels: int, budget: Budget) -> nn.Module:
-    """A network of `NETWORKS`, freshly made, at the budget's width.
+    """A network of `NETWORKS` or `OTHERS`, freshly made, at the budget's width.
 
     Parameters
     ----------
@@ -91,6 +99,8 @@ def build(name: str, channels: int, budget: Budget) -> nn.Module:
         "kikinet": lambda: KIKINet(channels, width),
         "d5c5": lambda: DeepCascade(channels, width),
         "complexmri": lambda: ComplexMRI(channels, width),
+        "modl": lambda: MoDL(width, turns=5, gradients=6),
+        "admm_net": lambda: ADMMNet(width),
     }
     return made[name]()
 
@@ -108,7 +118,7 @@ def train_alike(
     Parameters
     ----------
     names : sequence of str
-        Of `NETWORKS`.
+        Of `NETWORKS` and `OTHERS`.
     files : sequence of Path
         fastMRI-format training files.
     plan : Sampling
@@ -145,5 +155,5 @@ def train_alike(
 
 def reconstruct_with(network: nn.Module, batch: Measurement) -> Tensor:
     """Apply a network to a batch, with the coils' maps if it takes them."""
-    takes_maps = isinstance(network, (VariationalNetwork, VSNet))
+    takes_maps = isinstance(network, (VariationalNetwork, VSNet, MoDL, ADMMNet))
     return network(batch.kspace, batch.mask, *([batch.sensitivities] if takes_maps else []))

@@ -1,6 +1,6 @@
-"""Names in print of the variants that the ablation chapters train."""
+"""Names in print of what is not in the papers' tables: variants of the ablations, our additions."""
 
-__all__ = ["ABLATIONS"]
+__all__ = ["ABLATIONS", "OTHERS"]
 
 ABLATIONS = {
     "pyramid_4": "4x",
@@ -21,4 +21,12 @@ ABLATIONS = {
     "dc_unshared": "own weights in every turn",
     "dc_no_memory": "no memory",
     "dc_feedforward": "no memory, same layers",
+}
+
+OTHERS = {
+    "sense": "SENSE",
+    "bart_wavelet": "CS, BART, wavelets",
+    "bart_tv": "CS, BART, total variation",
+    "modl": "MoDL",
+    "admm_net": "ADMM-Net",
 }

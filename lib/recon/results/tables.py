@@ -11,7 +11,7 @@ from typing import Any
 
 from recon.results.claims import Paper, Table
 from recon.results.html import Html, html_table
-from recon.results.names import ABLATIONS
+from recon.results.names import ABLATIONS, OTHERS
 from recon.results.store import Run, run_name
 from recon.results.verdicts import METRICS, NOT_TESTABLE, Verdict, count, judge_all
 
@@ -42,6 +42,7 @@ NAMES = {
     "pcrnn_xs": "PC-RNN-XS",
     "pcrnn_s": "PC-RNN-S",
     "pcrnn_b": "PC-RNN-B",
+    **OTHERS,
     **ABLATIONS,
 }
 STAGES = ("convrnn1", "convrnn2", "convrnn3")

@@ -1,0 +1,183 @@
+"""Train on one set, test on another: the matrix of gains, as a table and as a picture."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from recon.results.html import Html, html_table
+from recon.results.statistics import interval, paired_p
+from recon.results.tables import NAMES, shown
+
+__all__ = ["gains", "heat", "matrix", "of_run", "paired"]
+
+UNTRAINED = "–"  # of methods that learn nothing
+PLAIN = {f"simulated_{name}": name for name in ("brain", "knee", "leaves")}
+
+
+def gains(rows: Iterable[Mapping[str, Any]], metric: str = "psnr") -> dict[tuple, Mapping]:
+    """Differences from zero-filled by (method, trained on, tested on, coils), all contrasts."""
+    kept = {}
+    for row in rows:
+        if row.get("against") != "zero_filled" or row["metric"] != metric:
+            continue
+        if row["contrast"] == "all" and row["region"] == "full":
+            key = (row["method"], row["trained_on"], row["data"], row["coils"])
+            kept[key] = row
+    return kept
+
+
+def _values(rows: Iterable[Mapping[str, Any]], metric: str) -> dict[tuple, Mapping]:
+    """Scores themselves over all contrasts, by the same keys."""
+    kept = {}
+    for row in rows:
+        whole = row["contrast"] == "all" and row["region"] == "full"
+        if whole and "against" not in row and row["metric"] == metric:
+            kept[row["method"], row["trained_on"], row["data"], row["coils"]] = row
+    return kept
+
+
+def _ordered(values: Iterable[Any]) -> list[Any]:
+    return list(dict.fromkeys(values))
+
+
+def matrix(
+    rows: Sequence[Mapping[str, Any]],
+    names: Mapping[str, str],
+    caption: str,
+    metric: str = "psnr",
+    coils: int | None = None,
+    absolute: bool = False,
+) -> Html:
+    """A line for each method and training, a column for each test set (and number of coils).
+
+    Parameters
+    ----------
+    rows : tidy rows, with ``trained_on`` and ``coils``
+    names : what stands in print for a set
+    caption : what the table shows
+    metric : ``psnr`` or ``ssim``
+    coils : virtual coils to look at; all numbers where not given
+    absolute : scores instead of gains over zero-filled
+    """
+    every = (_values if absolute else gains)(rows, metric)
+    found = {k: row for k, row in every.items() if coils in (None, k[3])}
+    sign = "" if absolute else "+"
+    lines = _ordered(key[:2] for key in found)
+    columns = _ordered(key[2:] for key in found)
+    heads = [names.get(data, data) for data, _ in columns]
+    if coils is None:
+        counts = [f"{number} coils" if number else "all coils" for _, number in columns]
+        heads = [f"{head}, {count}" for head, count in zip(heads, counts, strict=True)]
+    cells = [
+        [
+            NAMES.get(method, method),
+            names.get(trained, trained),
+            *(
+                shown(found[method, trained, *column], sign)
+                if (method, trained, *column) in found
+                else "–"
+                for column in columns
+            ),
+        ]
+        for method, trained in lines
+    ]
+    return html_table(caption, ["Method", "Trained on", *heads], cells, headers=2)
+
+
+def paired(
+    scores: Mapping[str, pd.DataFrame],
+    pairs: Iterable[tuple[tuple[str, str], tuple[str, str]]],
+    names: Mapping[str, str],
+    caption: str,
+    metric: str = "psnr",
+) -> Html:
+    """Paired differences on every exam, with intervals and Wilcoxon's p.
+
+    Parameters
+    ----------
+    scores : by exam, what `recon.learning.transfer.examine` returns
+    pairs : pairs of (trained on, method); the first is compared with the second
+    names : what stands in print for a set
+    caption : what the table shows
+    """
+    lines = []
+    pairs = list(pairs)
+    for exam, table in scores.items():
+        part = table[(table.metric == metric) & (table.region == "full")]
+        wide = part.pivot(index="volume", columns=["trained_on", "method"], values="value")
+        for first, second in pairs:
+            if first not in wide or second not in wide:
+                continue
+            difference = (wide[first] - wide[second]).to_numpy()
+            ends = interval(difference)
+            row = {"metric": metric, "value": difference.mean(), "ci95": ends}
+            lines.append(
+                [
+                    names.get(exam, exam),
+                    *(_called(one, names) for one in (first, second)),
+                    shown(row, "+"),
+                    f"{paired_p(difference):.2g}",
+                    len(difference),
+                ]
+            )
+    columns = ["Tested on", "First", "Second", "First minus second", "p", "n"]
+    return html_table(caption, columns, lines, headers=3)
+
+
+def _called(one: tuple[str, str], names: Mapping[str, str]) -> str:
+    trained, method = one
+    name = NAMES.get(method, method)
+    return name if trained == UNTRAINED else f"{name} ({names.get(trained, trained)})"
+
+
+def of_run(run: Any) -> Html:
+    """Both tables of a stored run: the matrix, and PSNR by number of coils."""
+    settings = run.parameters
+    coils = settings["coils"]
+    what = f"at {settings['accel']:g}x, profile {run.profile}"
+    first = f"Gain over zero-filled {what}: PSNR (dB), {coils} virtual coils"
+    rows = [row for row in run.rows if row["coils"] != coils]
+    kept = {(row["method"], row["trained_on"], row["data"]) for row in rows}
+    both = [row for row in run.rows if (row["method"], row["trained_on"], row["data"]) in kept]
+    second = f"PSNR (dB) {what}, by number of coils"
+    return Html(
+        matrix(run.rows, PLAIN, first, coils=coils) + matrix(both, PLAIN, second, absolute=True)
+    )
+
+
+def heat(rows: Sequence[Mapping[str, Any]], names: Mapping[str, str], coils: int) -> Figure:
+    """The matrix as a picture: a panel a network, all on one scale of gain in PSNR (dB)."""
+    found = {k: row["value"] for k, row in gains(rows).items() if k[3] == coils}
+    learned = {key: value for key, value in found.items() if key[1] != UNTRAINED}
+    methods = _ordered(key[0] for key in learned)
+    trained, tested = _ordered(k[1] for k in learned), _ordered(k[2] for k in found)
+    limit = max(abs(value) for value in found.values())
+    figure, axes = plt.subplots(
+        1,
+        len(methods),
+        figsize=(1.5 + 2.6 * len(methods), 1.3 + 0.42 * len(trained)),
+        squeeze=False,
+        sharey=True,
+        layout="constrained",
+    )
+    for axis, method in zip(axes[0], methods, strict=True):
+        values = np.array(
+            [[learned.get((method, a, b, coils), np.nan) for b in tested] for a in trained]
+        )
+        picture = axis.imshow(values, cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto")
+        for (line, column), value in np.ndenumerate(values):
+            if np.isfinite(value):
+                colour = "white" if abs(value) > 0.6 * limit else "black"
+                axis.text(column, line, f"{value:+.1f}", ha="center", va="center", color=colour)
+        axis.set_title(NAMES.get(method, method), fontsize=10)
+        axis.set_xticks(range(len(tested)), [names.get(n, n) for n in tested], rotation=20)
+        axis.set_yticks(range(len(trained)), [names.get(n, n) for n in trained])
+        axis.tick_params(length=0)
+    axes[0, 0].set_ylabel("trained on")
+    figure.colorbar(picture, ax=axes[0].tolist(), label="gain over zero-filled, dB")
+    plt.close(figure)
+    return figure
