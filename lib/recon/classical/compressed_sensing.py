@@ -9,7 +9,7 @@ Nothing is learned, so nothing changes from run to run: reconstructions are kept
 import hashlib
 import io
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -201,3 +201,25 @@ def tune(
             values.append(nmse(image[None], item.target[None]).item())
         errors[strength] = float(np.mean(values))
     return min(errors, key=errors.get), errors
+
+
+def tuned(
+    slices: Sequence[Measurement], count: int = 8, grid: Sequence[float] = GRID
+) -> tuple[Callable[[Measurement], Tensor], dict[float, float]]:
+    """`batched` at the strength that is best on ``count`` slices, taken evenly from all.
+
+    Parameters
+    ----------
+    slices : sequence of Measurement
+        Of the training set: a strength chosen on test slices would flatter the method.
+
+    Returns
+    -------
+    method : callable
+        Batch to coil images, as `recon.learning.metrics.evaluate_methods` takes it.
+    errors : dict
+        See `tune`.
+    """
+    chosen = range(0, len(slices), max(1, len(slices) // count))[:count]
+    best, errors = tune([slices[i] for i in chosen], grid)
+    return partial(batched, regularisation=best), errors
