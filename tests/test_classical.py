@@ -60,6 +60,15 @@ def test_tuning_takes_the_best_of_the_grid():
     assert errors[best] == min(errors.values()) < errors[10.0]
 
 
+def test_the_tuned_method_uses_the_best_strength(solved):
+    picks = items(3)
+    method, errors = cs.tuned(picks, count=1, grid=(0.01, 10.0))
+    assert solved == [0.01, 10.0]  # of one slice alone
+    best = min(errors, key=errors.get)
+    batch = collate(picks[:1])
+    assert torch.equal(method(batch), cs.batched(batch, best))
+
+
 def test_a_batch_is_its_slices_and_runs_repeat_to_the_bit():
     picks = items(2)
     together = cs.batched(collate(picks), 0.01, iterations=5)
