@@ -129,7 +129,7 @@ def contrast_rows(
     scores : mapping
         A line under each method's name, by contrast and method.
     gain : float
-        Errors are multiplied by this and shown on the grey scale of the images.
+        Errors are multiplied by this and shown on the grey scale of the zooms.
     """
     methods = list(next(iter(images.values())))
     columns, rows = len(methods) + 2, 2 * len(images)
@@ -143,13 +143,14 @@ def contrast_rows(
     for axis in axes.flat:
         axis.axis("off")
     for pair, (contrast, target) in zip(axes.reshape(-1, 2, columns), targets.items(), strict=True):
-        top = float(np.quantile(target, 0.998))
         side = max(16, min(target.shape) * 3 // 8)
         row, column = busiest_window(target, side)
         window = (slice(row, row + side), slice(column, column + side))
+        # Fat at the rim is brighter than all within: whole and zoom have a scale of their own.
+        whole, top = (float(np.quantile(part, 0.998)) for part in (target, target[window]))
         shown_here = {"target": target, **images[contrast]}
         pair[0, 0].axis("on")
-        show(pair[0, 0], target, top, contrast)
+        show(pair[0, 0], target, whole, contrast)
         pair[0, 0].add_patch(
             Rectangle((column, row), side, side, fill=False, edgecolor="#E69F00", linewidth=1)
         )
