@@ -23,7 +23,7 @@
 # ```
 
 # %% tags=["parameters"]
-profile = "quick"  # quick (2 minutes, small networks), standard (40 minutes), paper (GPU)
+profile = "quick"  # quick (4 minutes, small networks), standard (an hour), paper (GPU)
 data = "simulated_brain"  # data set to train on: a name in data_manifests/
 data_root = ""  # folder of the data set, where it is not simulated
 test_data = "simulated_brain_arrays"  # to evaluate on; empty: the validation part of `data`
