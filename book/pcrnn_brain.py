@@ -248,11 +248,11 @@ contrasts.hardest(rows, paper, table="V", accel=accel, stand_in=stand_in)
 #
 # What does a larger array bring, once everything is compressed to the same number of virtual coils?
 # Two things pull. More coils carry more independent information, and the first virtual coils keep the
-# best of it. But the target is the root sum of squares of *all* coils, and what compression drops no
-# method brings back. The last column is that ceiling: the score of the virtual coils with nothing left
-# out of k-space, which for an array of no more coils than are kept is a mere rotation. Below, the gain
-# of each method over the zero-filled image of the same scan, and Spearman's rank correlation $\rho$ of
-# that gain with the number of coils; the interval draws scans with replacement.
+# best of it. But the target is the root sum of squares of *all* coils, and what compression drops is in
+# no method's input. Below is the gain of each method over the zero-filled image of the same scan:
+# Spearman's rank correlation $\rho$ of that gain with the number of coils, and an interval from scans
+# drawn with replacement. The row *Ceiling* is the same for the virtual coils with nothing left out of
+# k-space, which for an array of no more coils than are kept are a mere rotation.
 
 # %%
 from recon.learning.compression import score_compression
