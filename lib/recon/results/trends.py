@@ -1,0 +1,91 @@
+"""Does a score rise or fall with something else about a scan? Rank correlations, and a picture."""
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from scipy.stats import rankdata, spearmanr
+
+from recon.results.figures import COLOURS
+
+RESAMPLES = 9999
+
+
+def rank_trend(
+    x: Sequence[float], y: Sequence[float], confidence: float = 0.95, seed: int = 0
+) -> tuple[float, tuple[float, float], float]:
+    """Spearman's rank correlation, its percentile bootstrap interval, and its two-sided p-value.
+
+    Scans are drawn with replacement, each with its own x and y. Where either does not vary there
+    is no correlation: all are NaN.
+    """
+    x, y = np.asarray(x, float), np.asarray(y, float)
+    if len(x) < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
+        return np.nan, (np.nan, np.nan), np.nan
+    found = spearmanr(x, y)
+    draws = np.random.default_rng(seed).integers(len(x), size=(RESAMPLES, len(x)))
+    a, b = (rankdata(values[draws], axis=1) for values in (x, y))
+    a, b = (ranks - ranks.mean(1, keepdims=True) for ranks in (a, b))
+    spread = np.sqrt((a**2).sum(1) * (b**2).sum(1))
+    drawn = (a * b).sum(1)[spread > 0] / spread[spread > 0]
+    low, high = np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return float(found.statistic), (float(low), float(high)), float(found.pvalue)
+
+
+def trend_table(table: pd.DataFrame, x: str) -> pd.DataFrame:
+    """`rank_trend` of every other column of ``table`` against the column ``x``: a line each."""
+    lines = {}
+    for name in table.columns.drop(x):
+        value, (low, high), p = rank_trend(table[x], table[name])
+        lines[name] = {"rho": value, "low": low, "high": high, "p": p, "scans": len(table)}
+    return pd.DataFrame(lines).T.astype({"scans": int})
+
+
+def scatter_grid(
+    table: pd.DataFrame,
+    x: str,
+    groups: Sequence[str],
+    labels: Mapping[str, str],
+    titles: Mapping[str, str],
+    columns: int = 4,
+) -> Figure:
+    """One small scatter plot against ``x`` for each other column, points coloured by group.
+
+    Parameters
+    ----------
+    table : pd.DataFrame
+        A line a scan: ``x`` and the columns to plot.
+    groups : sequence of str
+        The group of each line.
+    labels : mapping
+        ``x`` and ``y``: what the axes measure.
+    titles : mapping
+        Of the plots, by column, in their order.
+    """
+    rows = -(-len(titles) // columns)
+    figure, axes = plt.subplots(
+        rows,
+        columns,
+        figsize=(8.6, 2.0 * rows + 0.6),
+        squeeze=False,
+        sharex=True,
+        sharey=True,
+        layout="constrained",
+    )
+    for axis in axes.flat[len(titles) :]:
+        axis.axis("off")
+    groups = np.asarray(groups)
+    for axis, (name, title) in zip(axes.flat, titles.items(), strict=False):
+        for colour, group in zip(COLOURS, dict.fromkeys(groups), strict=False):
+            part = table[groups == group]
+            axis.plot(part[x], part[name], ".", color=colour, label=group)
+        axis.axhline(0, color=COLOURS[-1], linewidth=0.8)
+        axis.set_title(title)
+    figure.supxlabel(labels["x"])
+    figure.supylabel(labels["y"])
+    figure.legend(
+        *axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=8, frameon=False
+    )
+    return figure
