@@ -179,5 +179,4 @@ def heat(rows: Sequence[Mapping[str, Any]], names: Mapping[str, str], coils: int
         axis.tick_params(length=0)
     axes[0, 0].set_ylabel("trained on")
     figure.colorbar(picture, ax=axes[0].tolist(), label="gain over zero-filled, dB")
-    plt.close(figure)
     return figure
