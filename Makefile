@@ -8,6 +8,7 @@ SHELL := /bin/bash
 PYTHON ?= $(shell for p in python3.11 python3 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null && command -v $$p && break; done)
 BIN := .venv/bin
+WORKERS ?= 2
 export PYTHONWARNINGS ?= ignore::DeprecationWarning
 export JUPYTER_PLATFORM_DIRS := 1
 
@@ -45,11 +46,13 @@ lint: env  ## check style and layout of the code
 test: env lint  ## staleness, build without a warning, unit tests, every chapter re-executed
 	$(BIN)/python -m recon stale
 	$(BIN)/jupyter-book build book/ -W -n --keep-going --all
-	@# Chapters start from nothing: no simulated data, no trained network of an earlier run.
+	@# Chapters start from nothing: no simulated data, no trained network of an earlier run. Two
+	@# processes of one thread each are faster than one of two: much of the work is not in threads.
 	@fresh=$$(mktemp -d) && trap 'rm -rf "$$fresh"' EXIT && \
-	RECON_CACHE="$$fresh/cache" RECON_RUNS="$$fresh/runs" $(BIN)/python -m pytest \
-		--nbval-lax --nbval-current-env --nbval-sanitize-with tests/nbval_sanitize.cfg \
-		--nbval-cell-timeout 600 -p no:cacheprovider tests book/
+	RECON_CACHE="$$fresh/cache" RECON_RUNS="$$fresh/runs" OMP_NUM_THREADS=1 \
+		$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --nbval-lax \
+		--nbval-current-env --nbval-sanitize-with tests/nbval_sanitize.cfg \
+		--nbval-cell-timeout 600 -p no:cacheprovider book/ tests
 
 clean:  ## remove what was built (not the environment, not your runs)
 	rm -rf _build .pytest_cache .ruff_cache
