@@ -290,8 +290,9 @@ _ = trends.scatter_grid(gains["ssim"], "coils", kind, labels, titles)
 # Two coils compressed to four are two rotated coils and two channels of zeros: nothing is lost, and
 # half of a network's input is empty. Data consistency writes zeros where zeros were measured; in the
 # columns between, a network may draw what it likes, and the root sum of squares adds it to the image.
-# VN, VS-Net and compressed sensing cannot, because they draw one image and multiply it by maps, which
-# are zero there. Share of the output's energy in channels that should be empty:
+# VN and VS-Net cannot, because they draw one image and no coils; nor can compressed sensing, which
+# multiplies its image by maps that are zero there. Share of the output's energy in channels that should
+# be empty (nan: there are no channels):
 
 # %%
 from recon.learning.contest_report import empty_channels

@@ -56,13 +56,13 @@ def test_the_chapter_tests_on_other_arrays_than_it_trains_on(heads, tmp_path):
         data_root=str(heads),
         test_data="fastmri_folder",
         test_root=str(other),
-        methods="d5c5",
+        methods="d5c5,vsnet",
         compressed_sensing=False,
         mask_type="random",
         accel=3.5,
         center_fraction=0.2,
     )
-    assert names["order"] == ["zero_filled", "d5c5"]
+    assert names["order"] == ["zero_filled", "vsnet", "d5c5"]
     assert len(names["empty"]) == 2
     assert set(names["targets"]) == {"T1"}
     assert "equispaced" not in names["kinds"]
@@ -152,10 +152,13 @@ def test_empty_channels_are_those_that_the_array_lacks(workspace):
     methods = {
         "zero_filled": lambda batch: batch.image,
         "fills": lambda batch: torch.ones_like(batch.image),
+        "one": lambda batch: batch.image[:, :1],
     }
     table = report.empty_channels(methods, files, PLAN, 4)
     assert list(table.index) == [("c2", 2)]
-    assert table.loc[("c2", 2)].to_dict() == {"zero_filled": 0.0, "fills": pytest.approx(0.5)}
+    shares = table.loc[("c2", 2)].to_dict()
+    assert shares["zero_filled"] == 0 and shares["fills"] == pytest.approx(0.5)
+    assert np.isnan(shares["one"])
     assert report.empty_channels(methods, files[1:], PLAN, 4).empty
 
 

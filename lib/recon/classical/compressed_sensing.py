@@ -9,6 +9,7 @@ bytes a pixel of each slice and strength.
 
 import hashlib
 import io
+import warnings
 from collections.abc import Callable, Sequence
 from functools import cache, partial
 from importlib.metadata import version
@@ -104,7 +105,10 @@ def _solve(
     measurement: Measurement, maps: Tensor, regularisation: float, prior: str, iterations: int
 ) -> np.ndarray:
     """The image ``(height, width)`` complex64 that minimises equation 2."""
-    from sigpy.mri.app import L1WaveletRecon, TotalVariationRecon
+    with warnings.catch_warnings():
+        # numba compiles on import, so only when it is wanted; tqdm asks for widgets then.
+        warnings.simplefilter("ignore")
+        from sigpy.mri.app import L1WaveletRecon, TotalVariationRecon
 
     kspace = to_centred(measurement.kspace).numpy()
     mask = torch.fft.fftshift(measurement.mask.flatten()).numpy()

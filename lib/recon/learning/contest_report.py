@@ -112,7 +112,8 @@ def empty_channels(
     -------
     pd.DataFrame
         Share of the output's energy in empty channels: a line for each file with such channels
-        (``coils`` of its array in the index, after the file's name), a column for each method.
+        (``coils`` of its array in the index, after the file's name), a column for each method. NaN
+        for methods that draw one image and no coils.
     """
     few = [path for path in files if volume_shape(path)[1] < virtual_coils]
     lines = {}
@@ -123,7 +124,8 @@ def empty_channels(
         shares = {}
         for name, method in methods.items():
             energy = method(batch).abs().square().sum((-2, -1))
-            shares[name] = float(energy[empty].sum() / energy.sum())
+            coils_drawn = energy.shape == empty.shape
+            shares[name] = float(energy[empty].sum() / energy.sum()) if coils_drawn else np.nan
         lines[path.stem, volume_shape(path)[1]] = shares
     table = pd.DataFrame(lines).T.reindex(columns=list(methods))
     table.index = pd.MultiIndex.from_tuples(list(lines), names=["scan", "coils"])
