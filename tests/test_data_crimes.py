@@ -1,10 +1,13 @@
 """Data crimes: laws of what they do to k-space, and the chapter cell by cell on small files."""
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
+from recon.classical import compressed_sensing
 from recon.data import crimes
 from recon.data.fastmri import make_target, read_volume, write_volume
 from recon.data.measurement import Sampling, measure
@@ -58,7 +61,7 @@ def test_padding_keeps_the_samples_and_sets_nothing_but_zeros_around_them(factor
     middle = padded.kspace[..., top : top + 64, left : left + 36]
     np.testing.assert_allclose(middle, gain * scan.kspace, rtol=1e-5)
     assert np.linalg.norm(padded.kspace) == pytest.approx(np.linalg.norm(middle))
-    with pytest.raises(ValueError, match="factor is 0.5"):
+    with pytest.raises(ValueError, match="larger"):
         crimes.zero_padded(scan, 0.5)
 
 
@@ -93,7 +96,7 @@ def test_denoising_removes_noise_from_flat_parts_and_keeps_an_edge():
     assert clean[:, :, 33].mean() - clean[:, :, 30].mean() > 0.8
 
 
-def test_the_mirror_completes_a_real_picture_and_spoils_a_measurement():
+def test_the_mirror_completes_a_real_picture_and_no_measurement():
     width = 36
     mask = torch.zeros(width, dtype=torch.bool)
     mask[: width // 2 + 1] = True  # frequencies -18 to 0: half of them
@@ -101,8 +104,7 @@ def test_the_mirror_completes_a_real_picture_and_spoils_a_measurement():
     for made, exact in ((crimes.magnitude_only(scan), True), (crimes.one_coil(scan), False)):
         batch = collate([measure(made, 0, mask)])
         error = (study.mirrored(batch).abs()[0, 0] - batch.target[0]).norm() / batch.target.norm()
-        zero_filled = (batch.image.abs()[0, 0] - batch.target[0]).norm() / batch.target.norm()
-        assert (error < 1e-4) if exact else (error > zero_filled)
+        assert (error < 1e-4) if exact else (error > 0.5)
 
 
 def test_variable_density_takes_as_many_columns_as_it_says_most_of_them_inside():
@@ -134,7 +136,7 @@ def test_fall_is_the_paper_s_and_its_interval_is_paired():
     rng = np.random.default_rng(0)
     honest = rng.uniform(1, 2, 20)
     value, (low, high) = flattery.fall(honest * rng.uniform(0.6, 0.8, 20), honest)
-    assert low < value < high and 20 < low and high < 40
+    assert low < value < high and low > 20 and high < 40
 
 
 @pytest.mark.parametrize(
@@ -184,23 +186,34 @@ def test_committed_files_are_read_like_any_others_and_made_once(folder):
     assert crimes.commit(paths, "multicoil", made["multicoil"]) == paths
 
 
-def test_chapter(folder):
-    where = {"data": "fastmri_folder", "data_root": str(folder), "center_fraction": 0.22}
+@pytest.fixture
+def hasty(monkeypatch, folder):
+    """Compressed sensing of two iterations, and four files."""
+    slow = compressed_sensing.compressed_sensing
+    monkeypatch.setattr(compressed_sensing, "compressed_sensing", partial(slow, iterations=2))
+    for path in sorted(folder.glob("*.h5"))[6:]:
+        path.unlink()
+    return folder
+
+
+def test_chapter(hasty):
+    where = {"data": "fastmri_folder", "data_root": str(hasty), "center_fraction": 0.22}
     given = {"accel": 3, "crimes": "magnitude,pad_150,pad_150_vd", "methods": "unet", "seed": 2}
     names = run_chapter("data_crimes", **where, **given)
-    run = store.load(next((folder.parent / "runs").glob("data_crimes*.json")))
+    run = store.load(next((hasty.parent / "runs").glob("data_crimes*.json")))
     found = {(r["comparison"], r["method"]) for r in run.rows if r["metric"] == "flattery"}
     assert {("honest", "unet"), ("before", "cs"), ("use", "unet"), ("use", "cs")} <= found
     assert np.isfinite([row["value"] for row in run.rows]).all()
-    assert len({h[0]["loss"] for h in (e["unet"] for e in names["study"].histories.values())}) > 1
+    first = [each["unet"][0]["loss"] for each in names["study"].histories.values()]
+    assert len({*first}) == len(first) == 3  # no two sets share a training
 
 
-def test_chapter_on_single_coil_files(folder):
-    for i, path in enumerate(sorted(folder.glob("*.h5"))):
+def test_chapter_on_single_coil_files(hasty):
+    for i, path in enumerate(sorted(hasty.glob("*.h5"))):
         path.unlink()
         scan = volume(path.stem, 2, 1, 64, 36, seed=i)
         scan.single_coil = True
         write_volume(path, scan)
-    where = {"data": "fastmri_folder", "data_root": str(folder), "task": "singlecoil"}
-    names = run_chapter("data_crimes", **where, crimes="all", methods="unet", accel=4)
+    where = {"data": "fastmri_folder", "data_root": str(hasty), "task": "singlecoil"}
+    names = run_chapter("data_crimes", **where, crimes="phase,jpeg_20", methods="unet")
     assert "multicoil" not in names["test"] and "phase" in names["study"].networks
