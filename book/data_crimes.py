@@ -13,8 +13,8 @@
 # archive, transform them, call the result k-space, leave out three lines of four, and publish how
 # well a network fills them in. But a picture in an archive is the end of a long pipeline. The scanner
 # has combined its coils, dropped the phase, interpolated, filtered the noise, and somebody has saved
-# it as a JPEG. Each of these steps makes the missing lines easier to guess, and the score better,
-# without making any patient's scan better.
+# it as a JPEG. Each of these steps can make the missing lines easier to guess, and so the score
+# better, without making any patient's scan better.
 #
 # {cite:t}`shimron2022` call this an implicit *data crime*, since it is committed without intent. They
 # measured an error that is lower by 25 to 48 % "in some cases", for compressed sensing, dictionary
@@ -108,7 +108,7 @@ chosen = PROFILES[profile]
 # that somebody would compute from the finished picture, and with that picture for a target. The
 # victim of the crime scores against it and knows no other.
 #
-# | crime | what happens | why the score gets better |
+# | crime | what happens | why it might flatter |
 # |---|---|---|
 # | phase lost | the magnitude is kept | the picture is real, so $k(-f) = \overline{k(f)}$: half of k-space tells all of it |
 # | coils lost | the root of the sum of squares (RSS) of all coils is kept | no coil shading, less noise; but parallel imaging is gone too |
@@ -349,8 +349,8 @@ from recon.data.origins import origins
 origins(profile)
 
 # %% [markdown]
-# - **Drawn knees and brains** come from no processed picture, and the marks above show none of the
-#   crimes in the first rows. They are too easy in another way: smooth pieces are what wavelets and
+# - **Drawn knees and brains** come from no processed picture: hold the first two rows of the marks above
+#   against the others. They may be too easy in another way: smooth pieces are what wavelets and
 #   networks like best, and white noise without motion or field drift is the kindest noise there is.
 #   Orders and differences within a page stand on this; absolute scores on it say little about a clinic.
 # - **The head of the studyforrest project** {cite:p}`hanke2014`, which {doc}`pcrnn` tests on, is a
@@ -389,7 +389,7 @@ padding_table(scans["val"], plan, seed)
 #
 # ## Exercises
 #
-# 1. Run with `mask_type="equispaced"`. Why does mirroring gain so much less, or more, than before?
+# 1. Run with `mask_type="equispaced"`. What becomes of mirroring, and why?
 # 2. Set `density_power=6`. Which padded set gains, and what does its acceleration over acquired columns
 #    say?
 # 3. Write a test that tells a processed file from a measured one by the marks in the table. Which crime
