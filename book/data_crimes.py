@@ -173,7 +173,7 @@ for name in drawn:
     volume = study.example(name, scan)
     middle = len(volume.target) // 2
     kspace, mask = volume.kspace[middle, 0], study.mask_of(volume)
-    scenes[labels[name].replace(", ", "\n")] = crime_figures.scene(
+    scenes[labels[name].removeprefix("… ").replace(", ", "\n")] = crime_figures.scene(
         volume.target[middle], kspace, mask
     )
 overview = crime_figures.pictures(scenes)

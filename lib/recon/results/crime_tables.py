@@ -69,7 +69,7 @@ def crime_table(
                 _percent(against),
                 _percent(step),
                 _percent(use),
-                "–" if step is None else f"{step['p_holm']:.3f}",
+                "–" if step is None else f"{step['p_value']:.3f}",
                 "–" if step is None else verdict(step["ci95"], known),
             ]
         )
@@ -79,8 +79,8 @@ def crime_table(
     columns += ["By this step, %", "Gain in use, %", "p", "This step"]
     n = next((r["n"] for r in rows if r["metric"] == "flattery"), 0)
     return html_table(
-        f"NRMSE in percent and its fall, means over {n} volumes with 95 % intervals; p of this "
-        "step (Wilcoxon, Holm's correction); published range "
+        f"NRMSE in percent and its fall, means over {n} volumes with 95 % intervals; p of this step "
+        "(Wilcoxon, not corrected for the number of tests); published range "
         f"{published[0]:g} to {published[1]:g} %",
         columns,
         lines,
@@ -144,7 +144,10 @@ def summary(
         name = crimes[one["tested"]].removeprefix("… ")
         return f"{LABELS.get(one['method'], one['method'])} on {name} ({one['value']:+.0f} %)"
 
-    lines = [f"- {len(sure)} of {len(steps)} steps flatter their method (interval above zero)."]
+    lines = [
+        f"- {len(sure)} of {len(steps)} steps flatter their method (interval above zero; were there "
+        f"no effect at all, about {0.025 * len(steps):.0f} would)."
+    ]
     if theirs:
         top = max(theirs, key=lambda r: r["value"])
         lines.append(

@@ -16,7 +16,6 @@ import numpy as np
 import pandas as pd
 from scipy.stats import bootstrap
 
-from recon.results.attribution import holm
 from recon.results.rows import row
 from recon.results.statistics import interval, paired_p
 
@@ -118,8 +117,6 @@ def flattery_rows(
                 p_value=paired_p(pair[:, 0] - pair[:, 1]),
             )
         )
-    for one, p in zip(rows, holm([r["p_value"] for r in rows]), strict=True):
-        one["p_holm"] = p
     return rows
 
 
