@@ -79,7 +79,7 @@ def crime_table(
     columns += ["By this step, %", "Gain in use, %", "p", "This step"]
     n = next((r["n"] for r in rows if r["metric"] == "flattery"), 0)
     return html_table(
-        f"NRMSE in percent and its fall, means over {n} volumes with 95 % intervals; p of this step "
+        f"NRMSE in percent and its fall, means over {n} volumes, 95 % intervals; p of this step "
         "(Wilcoxon, not corrected for the number of tests); published range "
         f"{published[0]:g} to {published[1]:g} %",
         columns,
@@ -145,7 +145,7 @@ def summary(
         return f"{LABELS.get(one['method'], one['method'])} on {name} ({one['value']:+.0f} %)"
 
     lines = [
-        f"- {len(sure)} of {len(steps)} steps flatter their method (interval above zero; were there "
+        f"- {len(sure)} of {len(steps)} steps flatter their method (interval above 0; were there "
         f"no effect at all, about {0.025 * len(steps):.0f} would)."
     ]
     if theirs:
