@@ -7,9 +7,10 @@ from recon.results.flattery import verdict
 from recon.results.html import Html, html_table
 from recon.results.tables import NAMES, shown
 
-__all__ = ["LABELS", "crime_table", "marks_table", "quality_table", "summary"]
+__all__ = ["LABELS", "crime_table", "marks_table", "quality_table", "reference_table", "summary"]
 
 LABELS = {**NAMES, "mirrored": "Mirrored"}
+METRICS = ("nrmse", "psnr", "ssim")
 
 
 def _percent(one: Mapping[str, Any] | None) -> Html | str:
@@ -99,30 +100,64 @@ def marks_table(marks: Mapping[str, Mapping[str, float]]) -> Html:
     return html_table("Marks of processed k-space, means over the test scans", columns, lines)
 
 
-def quality_table(rows: Sequence[Mapping[str, Any]], crimes: Mapping[str, str]) -> Html:
-    """PSNR and SSIM of every test, in the order of the sets that it was tested on."""
-    found: dict[tuple[str, str, str], dict[str, Any]] = {}
+def reference_table(rows: Sequence[Mapping[str, Any]], references: Mapping[str, str]) -> Html:
+    """Scores of the honest sets, every method trained or tuned on the set that tests it."""
+    found: dict[tuple[str, str], dict[str, Any]] = {}
     for one in rows:
-        if one["metric"] in ("psnr", "ssim") and one["tested"] in crimes:
-            place = (one["tested"], one["trained"], one["method"])
-            found.setdefault(place, {})[one["metric"]] = one
-    order = list(crimes)
+        if one["metric"] in METRICS and one["tested"] == one["trained"] in references:
+            found.setdefault((one["tested"], one["method"]), {})[one["metric"]] = one
+    order = list(references)
     lines = [
         [
-            crimes[tested].removeprefix("… "),
-            "–" if method in ("zero_filled", "mirrored") else crimes[trained].removeprefix("… "),
+            references[tested],
             LABELS.get(method, method),
             f"{scores['psnr']['effective_accel']:.2f}",
+            f"{100 * scores['nrmse']['value']:.2f}",
             shown(scores["psnr"]),
             shown(scores["ssim"]),
         ]
-        for (tested, trained, method), scores in sorted(
-            found.items(), key=lambda item: order.index(item[0][0])
+        for (tested, method), scores in sorted(
+            found.items(), key=lambda one: order.index(one[0][0])
         )
     ]
-    columns = ["Tested on", "Trained or tuned on", "Method", "R", "PSNR, dB", "SSIM"]
-    caption = "Scores, mean and 95 % interval; R: columns of the grid over columns measured"
-    return html_table(caption, columns, lines, headers=3)
+    columns = ["Data", "Method", "R, acquired", "NRMSE, %", "PSNR, dB", "SSIM"]
+    caption = "Honest scores of the full picture, mean and 95 % interval"
+    return html_table(caption, columns, lines, headers=2)
+
+
+def quality_table(
+    rows: Sequence[Mapping[str, Any]], crimes: Mapping[str, str], metric: str
+) -> Html:
+    """PSNR or SSIM three ways, and what the reported one gains over the honest one."""
+    values = {
+        (r["method"], r["trained"], r["tested"]): r["value"] for r in rows if r["metric"] == metric
+    }
+    digits = {"psnr": 1, "ssim": 3}[metric]
+    lines = []
+    for one in rows:
+        if (one["metric"], one.get("comparison")) != (f"flattery_{metric}", "honest"):
+            continue
+        method, crime, honest = one["method"], one["tested"], one["against_tested"]
+        if crime not in crimes:
+            continue
+        used = values.get((method, crime, honest))
+        lines.append(
+            [
+                crimes[crime],
+                LABELS.get(method, method),
+                f"{values[method, one['against_trained'], honest]:.{digits}f}",
+                f"{values[method, crime, crime]:.{digits}f}",
+                "–" if used is None else f"{used:.{digits}f}",
+                shown({**one, "metric": metric}, "+"),
+                f"{one['p_value']:.3f}",
+            ]
+        )
+    order = list(crimes.values())
+    lines.sort(key=lambda line: order.index(line[0]))
+    name = {"psnr": "PSNR in dB", "ssim": "SSIM"}[metric]
+    columns = ["Data", "Method", "Honest", "Reported", "In use", "Reported - honest", "p"]
+    caption = f"{name}, means over volumes; difference with 95 % interval and Wilcoxon's p"
+    return html_table(caption, columns, lines, headers=2)
 
 
 def summary(

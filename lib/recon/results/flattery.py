@@ -81,7 +81,10 @@ def score_rows(scores: pd.DataFrame, **constants: Any) -> list[dict[str, Any]]:
 def flattery_rows(
     scores: pd.DataFrame, pairs: Mapping[tuple[str, Test], Test], **constants: Any
 ) -> list[dict[str, Any]]:
-    """A row, metric ``flattery``, for every pair of tests that were both made.
+    """Rows for every pair of tests that were both made.
+
+    Metric ``flattery`` is the fall of the NRMSE in percent; ``flattery_psnr`` (dB) and
+    ``flattery_ssim`` are differences.
 
     Parameters
     ----------
@@ -92,31 +95,37 @@ def flattery_rows(
     constants
         Fields that every row carries (data, task, accel, ...).
     """
-    wide = _wide(scores, "nrmse")
     effective = scores.groupby("tested").effective_accel.mean()
     rows = []
-    for (comparison, test), other in pairs.items():
-        if test not in wide or other not in wide:
-            continue
-        pair = wide[[test, other]].dropna().to_numpy()
-        value, bounds = fall(pair[:, 0], pair[:, 1])
-        rows.append(
-            row(
-                **{**constants, "contrast": "all", "region": "full", "metric": "flattery"},
-                comparison=comparison,
-                method=test[0],
-                trained=test[1],
-                tested=test[2],
-                against=other[0],
-                against_trained=other[1],
-                against_tested=other[2],
-                effective_accel=float(effective[test[2]]),
-                value=value,
-                ci95=bounds,
-                n=len(pair),
-                p_value=paired_p(pair[:, 0] - pair[:, 1]),
+    for metric in ("nrmse", "psnr", "ssim"):
+        wide = _wide(scores, metric)
+        name = "flattery" if metric == "nrmse" else f"flattery_{metric}"
+        for (comparison, test), other in pairs.items():
+            if test not in wide or other not in wide:
+                continue
+            pair = wide[[test, other]].dropna().to_numpy()
+            difference = pair[:, 0] - pair[:, 1]
+            if metric == "nrmse":
+                value, bounds = fall(pair[:, 0], pair[:, 1])
+            else:
+                value, bounds = float(difference.mean()), interval(difference)
+            rows.append(
+                row(
+                    **{**constants, "contrast": "all", "region": "full", "metric": name},
+                    comparison=comparison,
+                    method=test[0],
+                    trained=test[1],
+                    tested=test[2],
+                    against=other[0],
+                    against_trained=other[1],
+                    against_tested=other[2],
+                    effective_accel=float(effective[test[2]]),
+                    value=value,
+                    ci95=bounds,
+                    n=len(pair),
+                    p_value=paired_p(difference),
+                )
             )
-        )
     return rows
 
 
