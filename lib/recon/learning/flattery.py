@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
+from tqdm import tqdm
 
 from recon.classical import compressed_sensing as cs
 from recon.data.crimes import Recipe, variable_density_mask
@@ -17,7 +18,7 @@ from recon.data.fastmri import Volume, read_volume
 from recon.data.measurement import Measurement, Sampling, draw_mask, seed_of
 from recon.data.samples import Slices
 from recon.learning import contest
-from recon.learning.metrics import evaluate_methods, reconstruct
+from recon.learning.metrics import Method, reconstruct, score
 from recon.learning.training import pick_device
 from recon.physics.sampling import make_mask
 
@@ -142,7 +143,7 @@ class Study:
     networks: dict[str, dict[str, nn.Module]] = field(default_factory=dict)
     histories: dict[str, dict[str, list[dict]]] = field(default_factory=dict)
     strengths: dict[str, float] = field(default_factory=dict)
-    frames: list[pd.DataFrame] = field(default_factory=list)
+    found: list[dict[str, Any]] = field(default_factory=list)
 
     def channels(self, name: str) -> int:
         """Coils that a network for this set draws."""
@@ -160,14 +161,14 @@ class Study:
             methods, files, self.plan, self.channels(name), budget, own
         )
 
-    def tune(self, name: str, count: int, grid: Sequence[float]) -> dict[float, float]:
-        """Choose the strength of compressed sensing on ``count`` training slices of a data set."""
-        slices = Slices(
-            self.train[name], self.plan, self.channels(name), self.settings["seed"], maps=True
-        )
-        every = max(1, len(slices) // count)
-        picks = [slices[i] for i in range(every // 2, len(slices), every)][:count]
-        self.strengths[name], tried = cs.tune(picks, grid)
+    def tune(self, name: str, files: Sequence[Path], grid: Sequence[float]) -> dict[float, float]:
+        """Choose the strength of compressed sensing on the middle slices of some training files."""
+        slices = Slices(files, self.plan, self.channels(name), self.settings["seed"], maps=True)
+        places: dict[Path, list[int]] = {}
+        for i, (path, _) in enumerate(slices.items):
+            places.setdefault(path, []).append(i)
+        middle = [slices[own[len(own) // 2]] for own in places.values()]
+        self.strengths[name], tried = cs.tune(middle, grid)
         return tried
 
     def score(self, name: str, sources: Sequence[str]) -> None:
@@ -183,33 +184,43 @@ class Study:
             for label, network in self.networks.get(source, {}).items():
                 if self.channels(source) == self.channels(name):
                     methods[f"{label}@{source}"] = partial(contest.reconstruct_with, network)
-        scores = evaluate_methods(
-            methods,
-            self.test[name],
+        for path in tqdm(self.test[name], desc=f"testing on {name}", mininterval=2):
+            images, target, effective = self.reconstruct(methods, name, path)
+            # The same strength gives the same picture: it is made once and counts for every source.
+            for source, strength in tuned.items():
+                images[f"cs@{source}"] = images[f"cs@{first[strength]}"]
+            for key, image in images.items():
+                method, trained = key.split("@")
+                about = {"volume": path.stem, "method": method, "trained": trained, "tested": name}
+                about["effective_accel"] = effective
+                self.found += [
+                    {**about, "metric": metric, "value": value}
+                    for metric, value in score(image, target).items()
+                ]
+
+    def reconstruct(
+        self, methods: Mapping[str, Method], name: str, path: Path
+    ) -> tuple[dict[str, np.ndarray], np.ndarray, float]:
+        """`recon.learning.metrics.reconstruct` of one test file of a set, with its maps."""
+        return reconstruct(
+            dict(methods),
+            read_volume(path),
             self.plan,
             self.channels(name),
             self.settings["seed"],
             str(pick_device(self.settings["device"])),
-            maps=bool(tuned),
+            maps_of=path if self.channels(name) == 1 else None,
         )
-        # The same strength gives the same picture: it is scored once and counts for every source.
-        for source, strength in tuned.items():
-            if first[strength] != source:
-                same = scores[scores.method == f"cs@{first[strength]}"]
-                scores = pd.concat([scores, same.assign(method=f"cs@{source}")])
-        scores[["method", "trained"]] = scores.method.str.split("@", expand=True).to_numpy()
-        self.frames.append(scores.assign(tested=name))
 
     def scores(self) -> pd.DataFrame:
         """All scores of full pictures: a row per volume, method, ``trained``, ``tested``, metric.
 
         ``nrmse`` is the root mean square error over the maximum of the target.
         """
-        every = pd.concat(self.frames, ignore_index=True)
-        every = every[(every.region == "full") & every.metric.isin(["psnr", "ssim"])]
+        every = pd.DataFrame(self.found)
         psnr = every[every.metric == "psnr"]
         error = psnr.assign(metric="nrmse", value=10 ** (-psnr.value / 20))
-        return pd.concat([error, every], ignore_index=True)
+        return pd.concat([error, every[every.metric.isin(["psnr", "ssim"])]], ignore_index=True)
 
     def pairs(self) -> dict[tuple[str, tuple[str, str, str]], tuple[str, str, str]]:
         """What to compare, for `recon.results.flattery.flattery_rows`.
@@ -218,7 +229,7 @@ class Study:
         this crime; ``use``: tested honestly, trained on the processed set against trained honestly.
         """
         pairs = {}
-        methods = sorted({method for frame in self.frames for method in frame.method})
+        methods = [*dict.fromkeys(one["method"] for one in self.found)]
         for name, recipe in self.recipes.items():
             for method in methods:
                 reported, honest = (method, name, name), (method, recipe.honest, recipe.honest)
@@ -238,20 +249,13 @@ class Study:
         """A test scan of a data set."""
         return read_volume(next(p for p in self.test[name] if p.stem == scan))
 
-    def reconstruct(
+    def view(
         self, label: str, trained: str, tested: str, scan: str
     ) -> tuple[np.ndarray, np.ndarray]:
         """Middle slice of a scan by a network, and its target, over the target's maximum."""
         method = {"own": partial(contest.reconstruct_with, self.networks[trained][label])}
-        device = str(pick_device(self.settings["device"]))
-        images, target, _ = reconstruct(
-            method,
-            self.example(tested, scan),
-            self.plan,
-            self.channels(tested),
-            self.settings["seed"],
-            device,
-        )
+        path = next(p for p in self.test[tested] if p.stem == scan)
+        images, target, _ = self.reconstruct(method, tested, path)
         middle, top = len(target) // 2, float(target.max())
         return images["own"][middle] / top, target[middle] / top
 

@@ -9,7 +9,7 @@ from recon.results.tables import NAMES, shown
 
 __all__ = ["LABELS", "crime_table", "marks_table", "quality_table", "reference_table", "summary"]
 
-LABELS = {**NAMES, "mirrored": "Mirrored"}
+LABELS = {"zero_filled": NAMES["zero_filled"], "mirrored": "Mirrored", **NAMES}
 METRICS = ("nrmse", "psnr", "ssim")
 
 
@@ -18,8 +18,8 @@ def _percent(one: Mapping[str, Any] | None) -> Html | str:
         return "–"
     low, high = one["ci95"]
     return Html(
-        f'<span class="recon-value">{one["value"]:+.0f}</span> '
-        f'<span class="recon-interval">[{low:+.0f}, {high:+.0f}]</span>'
+        f'<span class="recon-value">{one["value"]:+.1f}</span> '
+        f'<span class="recon-interval">[{low:+.1f}, {high:+.1f}]</span>'
     )
 
 
@@ -75,7 +75,8 @@ def crime_table(
             ]
         )
     order = list(crimes.values())
-    lines.sort(key=lambda line: order.index(line[0]))
+    methods = list(LABELS.values())
+    lines.sort(key=lambda line: (order.index(line[0]), methods.index(line[1])))
     columns = ["Data", "Method", "Honest", "Reported", "In use", "Flattery, %"]
     columns += ["By this step, %", "Gain in use, %", "p", "This step"]
     n = next((r["n"] for r in rows if r["metric"] == "flattery"), 0)
@@ -153,7 +154,8 @@ def quality_table(
             ]
         )
     order = list(crimes.values())
-    lines.sort(key=lambda line: order.index(line[0]))
+    methods = list(LABELS.values())
+    lines.sort(key=lambda line: (order.index(line[0]), methods.index(line[1])))
     name = {"psnr": "PSNR in dB", "ssim": "SSIM"}[metric]
     columns = ["Data", "Method", "Honest", "Reported", "In use", "Reported - honest", "p"]
     caption = f"{name}, means over volumes; difference with 95 % interval and Wilcoxon's p"
@@ -186,8 +188,8 @@ def summary(
     if theirs:
         top = max(theirs, key=lambda r: r["value"])
         lines.append(
-            f"- Of the {len(theirs)} comparisons that the paper made too, {len(meets)} meet its "
-            f"range and {len(more)} lie above it; the largest is {say(top)}."
+            f"- Of the {len(theirs)} steps that are crimes of the paper (padding, JPEG), "
+            f"{len(meets)} meet its range and {len(more)} lie above it; the largest is {say(top)}."
         )
     against = [r for r in made if r["comparison"] == "honest"]
     if against:
