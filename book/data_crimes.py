@@ -74,6 +74,13 @@ class Profile:
     picks: int  # training scans on whose middle slice the regularisation is tuned
 
 
+# %% [markdown]
+# Training on every crime takes long, so the quick profile trains on honest data, on the plain
+# magnitude, and on all crimes together; the methods without training meet every crime. The networks of
+# `quick` and `standard` are small and far from trained: what they show is a difference between data
+# sets, at equal steps.
+
+# %%
 FEW = ("singlecoil", "magnitude", "all")
 EVERY = ("singlecoil", "phase", "magnitude", "pad_150", "pad_200", "jpeg_20", "jpeg_75")
 EVERY += ("denoised", "all")
@@ -324,7 +331,7 @@ crime_tables.reference_table(
 # One network, three times: trained and tested honestly, trained and tested on all crimes together, and
 # trained on the crimes but given a measurement. The middle picture is the one that would be published.
 
-# %% mystnb={"figure": {"name": "fig-in-use", "caption": "The last network on the median scan: honest, as reported and in use, each with its own target's zoom and its absolute error times five."}, "image": {"alt": "Three columns of reconstructions: honest, reported, in use; rows for the image, a zoom and the error."}}
+# %% mystnb={"figure": {"name": "fig-in-use", "caption": "The last network on the scan of the first figure: honest, as reported and in use, each with its own target's zoom and its absolute error times five."}, "image": {"alt": "Three columns of reconstructions: honest, reported, in use; rows for the image, a zoom and the error."}}
 worst = trained[-1]
 label = [*study.networks[worst]][-1]
 shown = {
