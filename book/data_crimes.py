@@ -228,7 +228,8 @@ pd.DataFrame(
 # %% [markdown]
 # ## Learning from crimes
 #
-# Every network learns with the same steps from every set, and compressed sensing
+# Every network ({doc}`pcrnn` and {doc}`comparison` explain them, masks and scores) learns with the
+# same steps from every set, and compressed sensing
 # ({cite:t}`lustig2007`: wavelets, one coil of sensitivity 1) has its strength tuned anew on training
 # slices of every set, so no set is at a disadvantage. Two methods need no training. The zero-filled
 # image leaves missing samples at zero. The *mirrored* one takes a missing sample from its mirror image,
@@ -413,6 +414,13 @@ padding_table(scans["val"], plan, seed)
 #   k-space. Only "phase lost" keeps the target of the honest reference, so it isolates one cause.
 # - **Crop and padding.** Pictures are cut to the crop of the file before they are transformed, as
 #   pictures in an archive are; honest files keep their readout oversampling until they are loaded.
+#
+# ## How not to commit one
+#
+# - Start from raw k-space. If there is none, say in the abstract that there is none.
+# - Keep the phase and the coils, or say what was thrown away and why the task still is one.
+# - Find out how many columns were acquired, draw the mask on those, and print the acceleration over them.
+# - Test at least once on data that nobody processed, with what was trained on data that somebody did.
 #
 # ## Exercises
 #
