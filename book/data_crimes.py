@@ -17,8 +17,8 @@
 # better, without making any patient's scan better.
 #
 # {cite:t}`shimron2022` call this an implicit *data crime*, since it is committed without intent. They
-# measured an error that is lower by 25 to 48 % "in some cases", for compressed sensing, dictionary
-# learning and a network, after zero-padding and JPEG compression. This chapter commits these crimes and
+# report errors that are 25 to 48 % lower after zero-padding and JPEG compression, for compressed
+# sensing, dictionary learning and a network. This chapter commits these crimes and
 # three more on scans of our own, one at a time and together, and asks three questions of each method:
 # what is the honest error, what error would a paper report, and what would its user get?
 #
@@ -287,7 +287,7 @@ scores = study.scores()
 # %%
 from recon.results import flattery
 
-PUBLISHED = (25.0, 48.0)  # percent, the abstract of Shimron et al. (2022)
+PUBLISHED = (25.0, 48.0)  # percent, from Shimron et al. (2022)
 constants = {"data": data, "task": "singlecoil", "accel": accel}
 rows = flattery.score_rows(scores, **constants)
 rows += flattery.flattery_rows(scores, study.pairs(), **constants)
@@ -401,10 +401,10 @@ padding_table(scans["val"], plan, seed)
 # %% [markdown]
 # ## What differs from the paper
 #
-# - **Scans.** The paper starts from fastMRI's measured multi-coil knees, proton density only; here are
+# - **Scans.** The paper starts from fastMRI's measured multi-coil knees, most of them proton density; here are
 #   simulated knees of two contrasts, unless `data` says otherwise.
-# - **Masks.** Columns are left out, as in the rest of this book. The paper's compressed sensing leaves
-#   out single points of k-space at random, with a density that is strong or weak; our variable density is
+# - **Masks.** Columns are left out, as in the rest of this book. The code that comes with the paper
+#   leaves out single points of k-space in compressed sensing, with a density that is weak or strong; our variable density is
 #   `density_power`.
 # - **Methods.** Compressed sensing as there; a U-Net and PC-RNN where the paper trains an unrolled
 #   network; no dictionary learning, for want of a library that does it on complex images.
