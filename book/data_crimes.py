@@ -94,8 +94,8 @@ quick = replace(
 )
 standard = replace(
     small,
-    bands=Schedule(epochs=0.6, halve_every=0.24, **bands),
-    whole=Schedule(epochs=0.15, halve_every=0.06, **whole),
+    bands=Schedule(epochs=0.9, halve_every=0.36, **bands),
+    whole=Schedule(epochs=0.225, halve_every=0.09, **whole),
 )
 PROFILES = {
     "quick": Profile(FEW, (*FEW, "pad_150", "jpeg_20"), ("unet", "pcrnn"), quick, 1, 6),
@@ -401,11 +401,11 @@ padding_table(scans["val"], plan, seed)
 # %% [markdown]
 # ## What differs from the paper
 #
-# - **Scans.** The paper starts from fastMRI's measured multi-coil knees, most of them proton density; here are
-#   simulated knees of two contrasts, unless `data` says otherwise.
+# - **Scans.** The paper starts from fastMRI's measured multi-coil knees, most of them proton density;
+#   here are simulated knees of two contrasts, unless `data` says otherwise.
 # - **Masks.** Columns are left out, as in the rest of this book. The code that comes with the paper
-#   leaves out single points of k-space in compressed sensing, with a density that is weak or strong; our variable density is
-#   `density_power`.
+#   leaves out single points of k-space in compressed sensing, with a density that is weak or strong;
+#   our variable density is `density_power`.
 # - **Methods.** Compressed sensing as there; a U-Net and PC-RNN where the paper trains an unrolled
 #   network; no dictionary learning, for want of a library that does it on complex images.
 # - **NRMSE** is over the maximum of the target; the paper's is over its range. Minima are close to zero.
