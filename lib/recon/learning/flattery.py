@@ -269,9 +269,12 @@ class Study:
         for path, scan in zip(self.test[name], scans, strict=True):
             volume, original = read_volume(path), read_volume(scan, slice(0, 1))
             mask = self.mask_of(volume)
-            width = original.kspace.shape[-1]
+            # A picture that was cut has fewer columns, which lie further apart in k-space.
+            columns = original.kspace.shape[-1]
+            cut = original.crop[1] / columns if volume.kspace.shape[-1] == volume.crop[1] else 1
+            padding = (round(cut * original.padding[0]), round(cut * original.padding[1]))
             found["asymmetry"].append(conjugate_asymmetry(volume))
             found["outer"].append(outer_energy(volume))
             found["grid"].append(len(mask) / int(mask.sum()))
-            found["acquired"].append(true_acceleration(mask, width, original.padding))
+            found["acquired"].append(true_acceleration(mask, round(cut * columns), padding))
         return {key: float(np.mean(values)) for key, values in found.items()}
