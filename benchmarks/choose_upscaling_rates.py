@@ -19,7 +19,7 @@ from recon.results.store import reference_dir, write_text
 
 NETWORKS = ("srcnn_16", "srcnn_original", "carn_3_8", "carn_9_16")
 NETWORKS += ("new_carn_3_8", "new_carn_13_8", "new_carn_9_16")
-RATES = (5e-4, 1e-3, 2e-3, 4e-3, 8e-3, 16e-3)
+RATES = (1e-3, 2e-3, 4e-3, 8e-3, 16e-3, 32e-3)
 SCALE, CROP = 4, 48
 
 files = open_split("simulated_knee", "multicoil", "train", "quick")

@@ -19,7 +19,7 @@ from torch.nn.utils.parametrizations import weight_norm
 
 from recon.classical.interpolation import enlarge
 
-QUIET = 0.01  # factor of the first weights into the output: the start is nearly bicubic
+QUIET = 0.1  # factor of the first weights into the output: the start is near bicubic
 
 
 def regress(regressors: Tensor, anchors: Tensor) -> Tensor:

@@ -238,9 +238,10 @@ def time_per_block(values: pd.Series, stem: str, channels: int) -> float:
 def orders(
     rows: Sequence[Mapping[str, Any]], paper: Paper, scale: float, baseline: str = "bicubic"
 ) -> Html:
-    """Order of the methods on each data set and contrast, and Kendall's tau with the first's.
+    """Order of the methods on each data set and contrast.
 
-    The first line's own tau is with the paper's table, at x4.
+    Kendall's tau is with the first line, all contrasts of the first data set, and at x4 with the
+    paper's table.
     """
     from recon.results.order import rank_correlation  # draws in scipy.stats
 
@@ -248,6 +249,9 @@ def orders(
     for row in rows:
         if row["metric"] == "psnr" and row["accel"] == scale and "against" not in row:
             groups.setdefault((row["data"], row["contrast"]), {})[row["method"]] = row["value"]
+    # Each data set's mean over all contrasts comes before them.
+    sets = [data for data, _ in groups]
+    groups = dict(sorted(groups.items(), key=lambda g: (sets.index(g[0][0]), g[0][1] != "all")))
     theirs = published(paper)["psnr"].dropna().to_dict()
     reference: dict[str, float] = {}
     lines = []
