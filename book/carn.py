@@ -489,7 +489,14 @@ display(
 tables.references(references)
 
 # %%
-Html("".join(super_resolution.reference_scores(r, paper) for r in references))
+Html(
+    "".join(
+        super_resolution.places(
+            r.rows, paper, r.parameters["scale"], store.run_name("carn", r.parameters)
+        )
+        for r in references
+    )
+)
 
 # %% [markdown]
 # (carn-own-data)=

@@ -12,7 +12,6 @@ from matplotlib.figure import Figure
 from recon.results.claims import Paper
 from recon.results.figures import COLOURS
 from recon.results.html import Html, html_table
-from recon.results.store import Run, run_name
 
 __all__ = [
     "chosen",
@@ -25,8 +24,8 @@ __all__ = [
     "on_front",
     "orders",
     "pareto",
+    "places",
     "published",
-    "reference_scores",
     "table_one",
     "time_per_block",
 ]
@@ -272,22 +271,29 @@ def orders(
     return html_table("Order of the models by PSNR, and Kendall's tau", columns, lines, headers=2)
 
 
-def reference_scores(run: Run, paper: Paper) -> Html:
-    """PSNR of every model in a committed run, a column for each data set, contrast or plane."""
-    scale = run.parameters["scale"]
+def places(rows: Sequence[Mapping[str, Any]], paper: Paper, scale: float, where: str) -> Html:
+    """PSNR of every model and its place, a column for each data set, contrast or plane.
+
+    Parameters
+    ----------
+    rows : rows of one run
+    paper : for the models' names and order
+    scale : factor of the enlargement
+    where : the run in words, for the caption
+    """
     groups: dict[tuple[str, str], dict[str, Any]] = {}
-    for row in run.rows:
+    for row in rows:
         if row["metric"] == "psnr" and row["accel"] == scale and "against" not in row:
             groups.setdefault((row["data"], row["contrast"]), {})[row["method"]] = row
-    columns = ["Model"]
+    columns, cells = ["Model"], []
     for (data, contrast), found in groups.items():
-        units = {f"{row['n']} {row['unit']}s" for row in found.values()}
-        columns.append(f"{data}, {contrast} ({', '.join(units)})")
-    first = next(iter(groups.values()))
+        count = {f"{row['n']} {row['unit']}{'s' * (row['n'] > 1)}" for row in found.values()}
+        columns.append(f"{data}, {contrast} ({', '.join(count)})")
+        best = sorted(found, key=lambda name: found[name]["value"], reverse=True)
+        cells.append({m: f"{found[m]['value']:.2f} ({best.index(m) + 1})" for m in best})
     lines = [
-        [paper.methods[method], *(shown(found[method]) for found in groups.values())]
+        [paper.methods[method], *(column[method] for column in cells)]
         for method in paper.methods
-        if method in first
+        if method in cells[0]
     ]
-    caption = f"PSNR in the reference run {run_name(run.chapter, run.parameters)}, dB"
-    return html_table(caption, columns, lines)
+    return html_table(f"PSNR in dB, and place among the models, {where}", columns, lines)
