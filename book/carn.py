@@ -77,7 +77,7 @@ class Profile:
     schedule: Schedule
     rate: float = 1
     train: int = 0
-    rounds: int = 3
+    rounds: int = 5
     counted: bool = True
 
 
@@ -181,31 +181,38 @@ source(NewRegressionBlock.__init__, NewRegressionBlock.forward)
 #   *As counted* below is such a network; *to the text* has new blocks throughout.
 
 # %%
-from recon.learning.upscaling import live_parameters, operations
+from recon.learning.budget import live_parameters, operations
 from recon.networks.channels import parameter_count
 from recon.networks.table_one import arithmetic, build, carn_block, new_block
 from recon.results import super_resolution
+from recon.results.html import Html, html_table
 
 theirs = super_resolution.published(paper)
 audit = {}
 for name, count in theirs.parameters.dropna().astype(int).items():
     twin = name.replace("new_carn", "counted")
-    built, words = build(twin), arithmetic(twin)
-    live, text = live_parameters(built), build(name)
-    line = {
-        "table 1": count,
-        "built": parameter_count(built),
-        "arithmetic": " = ".join(map(str, words)),
+    built, text, (words, total) = build(twin), build(name), arithmetic(twin)
+    audit[paper.methods[name]] = {
+        "Table 1": count,
+        "Arithmetic": words,
+        "Sum": total,
+        "Built": parameter_count(built),
+        "Learn": live_parameters(built),
+        "Built to the text": parameter_count(text),
+        "of them learn": live_parameters(text),
     }
-    line |= {"equal": count == line["built"] == words[1], "dead": 1 - live / count, "live": live}
-    line |= {"to the text": parameter_count(text), "of it live": live_parameters(text)}
-    audit[paper.methods[name]] = line
 audit = pd.DataFrame(audit).T
+equal = (audit["Table 1"] == audit["Sum"]) & (audit["Table 1"] == audit["Built"])
+dead = 1 - (audit["Learn"] / audit["Table 1"]).astype(float)
 
 # %% tags=["nbval-check-output"]
-print(f"{audit.equal.sum()} of {len(audit)} counts equal, built and by arithmetic")
-print(f"dead in table 1's counts: {audit.dead.min():.0%} to {audit.dead.max():.0%}")
-audit.assign(dead=audit.dead.map("{:.0%}".format))
+print(f"{equal.sum()} of {len(audit)} counts equal, by arithmetic and built")
+least, most = dead[dead > 0].min(), dead.max()
+print(f"dead among the weights of CARN and New CARN: {least:.0%} to {most:.0%} of a row's count")
+shown = audit.assign(Dead=dead.map("{:.0%}".format)).map(
+    lambda v: f"{v:,}" if isinstance(v, int) else v
+)
+html_table("Parameters of table 1, reproduced", ["Model", *shown], shown.reset_index().values)
 
 # %% [markdown]
 # Could the middle blocks be anything else? From $N = 3$ on, every further block of New CARN adds the
@@ -264,30 +271,21 @@ pd.DataFrame(ninth).T.round(2)
 
 # %% [markdown]
 # Time is measured on one image of 320 x 320 pixels, all networks in one run, in rounds that go
-# through all of them; the median round counts. Weight normalisation is multiplied out first, as one
-# would for use. Seconds depend on the machine: read them as ratios.
+# through all of them; the median round counts. A processor computes in one thread. Weight
+# normalisation is multiplied out first, as one would for use. Seconds depend on the machine: read
+# them as ratios.
 
 # %%
 from recon.learning import cost
-from recon.learning.upscaling import fold
+from recon.learning.budget import time_networks
 from recon.results.statistics import interval, summarise
 
 where = pick_device(device)
 example = torch.rand(1, 1, side, side, generator=torch.Generator().manual_seed(seed)).to(where)
-
-
-def runner(name):
-    """One run of a network on one image."""
-    net = fold(build(name, scale)).to(where).eval()
-    return torch.inference_mode()(lambda: net(example))
-
-
-seconds = cost.rounds({key: runner(key) for key in counts if "_1x1" not in key}, chosen.rounds)
-took = cost.medians(seconds)
-timing = summarise(
-    cost.tidy(seconds, "seconds"), [], "round", data="this_machine", task="cost", accel=scale
-)
-print(cost.machine(str(where)))
+timed = {name: build(name, scale) for name in cost_of}
+took, timing = time_networks(timed, example, chosen.rounds)
+kind = cost.machine(str(where)).split(",")[0]
+print(f"{kind}: {min(took.values()):.4f} s to {max(took.values()):.4f} s an image")
 
 # %% [markdown]
 # Now the two columns of table 1 that should agree. From 3 blocks on, a further block of CARN and one
@@ -388,7 +386,7 @@ super_resolution.orders([row for row in rows if row["data"] == data], paper, sca
 # A model is on the *Pareto front* when none is both cheaper and better. Dead parameters are counted on
 # the left, as the report counts them.
 
-# %% mystnb={"figure": {"name": "fig-carn-pareto", "caption": "PSNR over the test volumes against what a model costs, log scale; the grey line joins the models that none beats in both. Time and operations are those of one 320 x 320 image."}, "image": {"alt": "Three scatter plots of PSNR against trainable parameters, operations and seconds, one colour and mark for each family of networks, with a grey step line along the best of them."}}
+# %% mystnb={"figure": {"name": "fig-carn-pareto", "caption": "PSNR over the test volumes against what a model costs, log scale; the grey line joins the models that none beats in both. Time and operations are those of one 320 x 320 image. Bicubic interpolation has no parameters and is not drawn."}, "image": {"alt": "Three scatter plots of PSNR against trainable parameters, operations and seconds, one colour and mark for each family of networks, with a grey step line along the best of them."}}
 mean = super_resolution.chosen(rows, "psnr", scale)
 mean = {name: row["value"] for name, row in mean.items()}
 costs = {
@@ -396,7 +394,14 @@ costs = {
     "operations": {name: cost_of[name] for name in trained},
     "seconds": {name: took[name] for name in trained},
 }
-pareto = super_resolution.pareto(mean, costs, paper, "PSNR, dB")
+pareto = super_resolution.pareto(mean, costs, "PSNR, dB")
+
+# %%
+fronts = {}
+for label, values in costs.items():
+    front = super_resolution.on_front({name: (values[name], mean[name]) for name in values})
+    fronts[label] = ", ".join(paper.methods[name] for name in front)
+html_table("Models on the Pareto front, cheapest first", ["Cost", "Models"], fronts.items())
 
 # %% [markdown]
 # ## The same accuracy at a ninth of the operations?
@@ -438,12 +443,11 @@ comparison = figures.comparison(drawn, middle["target"], scores=titles)
 # (carn-real)=
 # ## Real anatomy that no network has seen
 #
-# Simulated knees are smooth where real tissue is not. With a folder in `real_root` every model is also
-# scored on real slices: the head of the studyforrest project {cite:p}`hanke2014` (public domain) in
-# three planes, and one 512 x 512 T2-weighted slice of a brain, from the repository
-# SWastling/mri_ft_recon at 00032c3 (MIT licence). One head is one person: intervals there speak of
-# slices. Both were interpolated and filtered before we got them, which flatters every method
-# {cite:p}`shimron2022`.
+# With a folder in `real_root` every model is also scored on slices that nobody drew: the head of the
+# studyforrest project {cite:p}`hanke2014` (public domain) in three planes, and one 512 x 512 T2-weighted
+# slice of a brain, from the repository SWastling/mri_ft_recon at 00032c3 (MIT licence). One head is
+# one person: intervals there speak of slices. What was done to these images before they were published
+# is only partly recorded, and interpolated or filtered images flatter every method {cite:p}`shimron2022`.
 
 # %%
 from recon.data.super_resolution import head_slices
@@ -480,8 +484,6 @@ tables.verdicts(paper, store.frame([run]))
 # one on simulated knees? Does it resemble the report's?
 
 # %%
-from recon.results.html import Html
-
 references = store.reference_runs("carn")
 display(
     Html("".join(super_resolution.orders(r.rows, paper, r.parameters["scale"]) for r in references))

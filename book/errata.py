@@ -277,7 +277,7 @@ for share in (0, 0.1, 0.33, 0.9):
 # row that suffers most:
 
 # %%
-from recon.learning.upscaling import live_parameters
+from recon.learning.budget import live_parameters
 from recon.networks.channels import parameter_count
 from recon.networks.table_one import build
 from recon.results import super_resolution

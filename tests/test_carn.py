@@ -10,15 +10,9 @@ from recon.data.fastmri import write_volume
 from recon.data.super_resolution import HEAD, SLICE, Pairs, grey, head_slices, read_images
 from recon.errors import InputError
 from recon.learning import cost
+from recon.learning.budget import fold, live_parameters, operations
 from recon.learning.training import Schedule
-from recon.learning.upscaling import (
-    fold,
-    live_parameters,
-    operations,
-    score_images,
-    similarity,
-    train,
-)
+from recon.learning.upscaling import score_images, similarity, train
 from recon.networks.anchored_regression import CARN, NewCARN, regress
 from recon.networks.channels import parameter_count
 from recon.networks.srcnn import SRCNN
@@ -222,7 +216,7 @@ def test_real_slices(tmp_path):
 def test_chapter(knees, monkeypatch, given):
     rounds = cost.rounds
     monkeypatch.setattr(cost, "SHORTEST", 0.001)
-    monkeypatch.setattr(cost, "rounds", lambda runs, repeats: rounds(runs, 1))
+    monkeypatch.setattr(cost, "rounds", lambda runs, *_: rounds(runs, 1))
     given = dict(given)
     if given.pop("real", False):
         np.save(knees.parent / SLICE, noise(40, 44).numpy())
@@ -234,7 +228,7 @@ def test_chapter(knees, monkeypatch, given):
     assert scored == {"bicubic", *given["networks"].split(",")}
     assert np.isfinite([row["value"] for row in run.rows]).all()
     assert {row["metric"] for row in run.rows} >= {"ssim", "parameters", "operations", "seconds"}
-    assert names["audit"].equal.all() and len(names["audit"]) == 22
+    assert names["equal"].all() and len(names["audit"]) == 22
     assert ("real_slices" in {row["data"] for row in run.rows}) == ("real_root" in given)
     drawn = [p.stem.split("_")[-1] for p in (knees.parent / "runs").glob("*.png")]
     assert sorted(drawn) == ["median", "pareto"]

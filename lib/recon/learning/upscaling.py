@@ -1,4 +1,4 @@
-"""Train and score networks that enlarge images, and count what they cost."""
+"""Train and score networks that enlarge images."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -8,23 +8,19 @@ import pandas as pd
 import torch
 from skimage.metrics import structural_similarity
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
-from torch.utils.flop_counter import FlopCounterMode
 
 import recon.data.super_resolution as pairs_of
 from recon.classical import interpolation
 from recon.classical.interpolation import reduce, whole_crop
 from recon.data.measurement import Measurement
 from recon.data.super_resolution import Pairs, grey, read_contrast, read_images
+from recon.learning.budget import reached
 from recon.learning.metrics import CONTRASTS
 from recon.learning.training import Schedule, fit, training_folder
 from recon.results.staleness import code_sha256
 
 __all__ = [
     "Upscaling",
-    "fold",
-    "live_parameters",
-    "operations",
     "pixel_error",
     "score_files",
     "score_images",
@@ -211,39 +207,3 @@ def _lines(
         for metric, values in metrics.items()
         for unit, value in zip(units, values, strict=True)
     ]
-
-
-def reached(network: nn.Module, size: int = 12) -> list[str]:
-    """Names of the parameters that a gradient reaches, found by a backward pass."""
-    network.zero_grad(set_to_none=True)
-    low = torch.rand(1, 1, size, size, generator=torch.Generator().manual_seed(0))
-    network(low).square().mean().backward()
-    names = [name for name, weight in network.named_parameters() if weight.grad is not None]
-    network.zero_grad(set_to_none=True)
-    return names
-
-
-def live_parameters(network: nn.Module) -> int:
-    """How many trainable parameters a gradient reaches."""
-    weights = dict(network.named_parameters())
-    return sum(weights[name].numel() for name in reached(network))
-
-
-@torch.no_grad()  # under inference_mode the profiler cannot see through normalised weights
-def operations(network: nn.Module, height: int, width: int, channels: int = 1) -> int:
-    """Multiplications and additions of one run on a small image, counted by torch's profiler.
-
-    It counts convolutions, each multiplication with its addition as two, and nothing else: no
-    interpolation, no activation, no sum over anchors.
-    """
-    with FlopCounterMode(display=False) as counter:
-        network(torch.zeros(1, channels, height, width))
-    return counter.get_total_flops()
-
-
-def fold(network: nn.Module) -> nn.Module:
-    """Multiply normalised weights out, in place: what a network that has learnt is run as."""
-    for module in network.modules():
-        if parametrize.is_parametrized(module, "weight"):
-            parametrize.remove_parametrizations(module, "weight")
-    return network

@@ -169,7 +169,6 @@ def differences(
 def pareto(
     scores: Mapping[str, float],
     costs: Mapping[str, Mapping[str, float]],
-    paper: Paper,
     label: str,
 ) -> Figure:
     """A score against several costs on log scales, a colour and mark a family, the front in grey.
@@ -182,12 +181,10 @@ def pareto(
         Method to score.
     costs : mapping
         Label of an axis to the costs of the methods; methods without a cost are left out there.
-    paper : Paper
-        For the numbers in a method's name.
     label : str
         Of the score.
     """
-    size = (8.6, 3.5)
+    size = (8.6, 3.2)
     figure, axes = plt.subplots(1, len(costs), figsize=size, sharey=True, layout="constrained")
     for axis, (cost_label, cost) in zip(np.atleast_1d(axes), costs.items(), strict=True):
         methods = [method for method in scores if method in cost]
@@ -195,14 +192,10 @@ def pareto(
             own = [method for method in methods if family(method) == name]
             if own:
                 points = [cost[m] for m in own], [scores[m] for m in own]
-                axis.plot(*points, marker, color=colour, label=words, markersize=4)
+                axis.plot(*points, marker, color=colour, label=words, markersize=5)
         front = on_front({m: (cost[m], scores[m]) for m in methods})
         places = [cost[m] for m in front], [scores[m] for m in front]
         axis.step(*places, where="post", color=COLOURS[7], linewidth=0.8, zorder=0)
-        for method in front:
-            words = paper.methods[method].split(" (")[0].removeprefix("New ").removeprefix("CARN-")
-            spot = (cost[method], scores[method])
-            axis.annotate(words, spot, (3, 3), textcoords="offset points", fontsize=7)
         axis.set_xscale("log")
         axis.set_xlabel(cost_label)
         axis.margins(x=0.12)
