@@ -56,6 +56,15 @@ replication = claims.load("devoto-2020")
 tables.scoreboard(replication, store.frame(runs))
 
 # %% [markdown]
+# ## CARN, super-resolution
+#
+# The claims of {cite:t}`stoian2020`; {doc}`carn` tests them in the small.
+
+# %% tags=["nbval-check-output"]
+carn = claims.load("stoian-2020")
+tables.scoreboard(carn, store.frame(runs))
+
+# %% [markdown]
 # ## How a verdict is reached
 #
 # A difference between two methods counts when its 95 % bootstrap interval over volumes lies above
