@@ -1,5 +1,6 @@
 """The receptive field of a network, derived from its layers and checked on its outputs."""
 
+import copy
 import math
 from dataclasses import dataclass
 from fractions import Fraction
@@ -172,6 +173,9 @@ def holds(network: nn.Module, field: ReceptiveField) -> tuple[bool, bool]:
     enough, tight : bool
     """
     like = next(network.parameters(), torch.zeros(1))
+    if like.dtype == torch.bfloat16:
+        # oneDNN multiplies neighbours by weights of zero there: finite ones do no harm, NaN would.
+        network, like = copy.deepcopy(network).float(), like.float()
     graph, ndim = trace(network), len(field.axes)
     sizes, spans, pixel = [], [], []
     for axis, known in enumerate(field.axes):
