@@ -5,7 +5,8 @@ tiles that a memory budget holds, and `apply_tiled` runs them.
 """
 
 from recon.learning.tiling.fields import AxisField, ReceptiveField, holds, receptive_field
-from recon.learning.tiling.lines import NotTileable, trace
+from recon.learning.tiling.layers import trace
+from recon.learning.tiling.lines import NotTileable
 from recon.learning.tiling.plan import Plan, plan_tiles
 from recon.learning.tiling.run import apply_tiled
 

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
-from recon.learning.tiling.lines import CONVOLUTIONS, NotTileable, propagate, trace
+from recon.learning.tiling.layers import CONVOLUTIONS, TRANSPOSED, propagate, trace
+from recon.learning.tiling.lines import NotTileable
 
 __all__ = ["AxisField", "ReceptiveField", "holds", "input_channels", "receptive_field"]
 
@@ -155,7 +156,7 @@ def _axis_field(graph: fx.GraphModule, axis: int, ndim: int) -> AxisField:
 def input_channels(network: nn.Module) -> int:
     """Channels that the first convolution expects; 1 where there is none."""
     for layer in network.modules():
-        if isinstance(layer, (*CONVOLUTIONS, nn.ConvTranspose2d, nn.ConvTranspose3d)):
+        if isinstance(layer, (*CONVOLUTIONS, *TRANSPOSED)):
             return layer.in_channels
     return 1
 

@@ -1,22 +1,23 @@
 """Which pieces an image is cut into, how much memory one takes, and whether the bits are kept."""
 
-import copy
 from dataclasses import dataclass
 from itertools import product
 from math import ceil, prod
 
 import numpy as np
 import torch
-from torch import Tensor, fx, nn
+from torch import fx
 
 from recon.errors import InputError
+from recon.learning.tiling.backends import bits
 from recon.learning.tiling.fields import AxisField, ReceptiveField, input_channels
-from recon.learning.tiling.lines import CONVOLUTIONS, TRANSPOSED, NotTileable, propagate
+from recon.learning.tiling.layers import propagate
+from recon.learning.tiling.lines import NotTileable
+from recon.learning.tiling.memory import predict_mb
 
-__all__ = ["Interpreter", "Plan", "Span", "forced_onednn", "plan_tiles", "predict_mb"]
+__all__ = ["Plan", "Span", "plan_tiles"]
 
 DEFAULT_MB = 1024.0
-FIXED_MB = 48.0  # generated code and thread buffers of the convolutions, once
 NARROWEST = 32  # pixels of a window: narrower ones take other code paths in some layouts
 
 
@@ -137,96 +138,6 @@ def prove(graph: fx.GraphModule, axis: int, ndim: int, whole: int, spans: tuple[
             )
 
 
-def forced_onednn(layer: nn.Module, shape: tuple[int, ...]) -> bool:
-    """Whether PyTorch computes a float32 convolution on a CPU by oneDNN.
-
-    PyTorch sends small inputs to a matrix product instead (``ConvParams::use_mkldnn`` in
-    ``aten/src/ATen/native/Convolution.cpp``), which adds up in another order. ``shape`` is the
-    input's; of a volume's axes the last is not counted there, so it is not here.
-    """
-    kernel = layer.kernel_size
-    point = kernel[-1] == kernel[-2] == 1
-    busy = torch.get_num_threads() > 1 or shape[0] >= 16
-    moved = any(s != 1 for s in layer.stride) or any(d != 1 for d in layer.dilation)
-    large = kernel[-1] > 3 and kernel[-2] > 3
-    many = layer.groups > 1 or large or shape[0] > 1 or prod(shape[:4]) > 20480
-    return (moved or busy or not point) and many
-
-
-class Interpreter(fx.Interpreter):
-    """Runs a traced network layer by layer and lets go of what is no longer needed.
-
-    Layers in ``onednn`` are computed by oneDNN however small the window, because the whole image
-    would have been: otherwise their sums are added up in another order and the last bits differ.
-    """
-
-    def __init__(self, graph: fx.GraphModule, onednn: frozenset[str] = frozenset()):
-        super().__init__(graph)
-        self.onednn = onednn
-
-    def run_node(self, n: fx.Node) -> Tensor:
-        """Result of one layer."""
-        if n.name not in self.onednn:
-            return super().run_node(n)
-        layer, x = self.fetch_attr(n.target), self.env[n.args[0]]
-        if forced_onednn(layer, tuple(x.shape)):
-            return layer(x)
-        padding = layer.padding
-        if isinstance(padding, str) or layer.padding_mode != "zeros":
-            mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
-            x = nn.functional.pad(x, layer._reversed_padding_repeated_twice, mode=mode)
-            padding = (0,) * len(layer.kernel_size)
-        rest = (padding, layer.stride, layer.dilation, layer.groups)
-        return torch.mkldnn_convolution(x, layer.weight, layer.bias, *rest)
-
-
-class _Meter(fx.Interpreter):
-    """Runs on tensors without content and adds up what would be held at once."""
-
-    peak = 0
-
-    def run_node(self, n: fx.Node) -> Tensor:
-        result = super().run_node(n)
-        held = {}
-        for value in (*self.env.values(), result):
-            if isinstance(value, Tensor) and not isinstance(value, nn.Parameter):
-                held[value.untyped_storage()._cdata] = value.untyped_storage().nbytes()
-        scratch = 0
-        if n.op == "call_module":
-            layer = self.fetch_attr(n.target)
-            if isinstance(layer, (*CONVOLUTIONS, *TRANSPOSED)):
-                # oneDNN works on copies of input and output in blocks of channels.
-                scratch = sum(_blocked(t) for t in (self.env[n.args[0]], result))
-        self.peak = max(self.peak, sum(held.values()) + scratch)
-        return result
-
-
-def _blocked(x: Tensor) -> int:
-    """Bytes of a tensor with its channels rounded up to whole blocks of 16."""
-    channels = x.shape[1]
-    filled = channels if channels < 4 else ceil(channels / 16) * 16
-    return x.numel() // channels * filled * x.element_size()
-
-
-def predict_mb(graph: fx.GraphModule, window: tuple[int, ...], channels: int) -> float:
-    """Memory in MB that a window takes, from the sizes of its activations.
-
-    Parameters
-    ----------
-    graph : fx.GraphModule
-        On the device ``meta``.
-    window : tuple of int
-        Spatial shape.
-    channels : int
-        Of the input.
-    """
-    like = next(graph.parameters(), torch.zeros(1))
-    meter = _Meter(graph)
-    with torch.no_grad():
-        meter.run(torch.empty(1, channels, *window, device="meta", dtype=like.dtype))
-    return meter.peak / 1e6 + FIXED_MB
-
-
 def plan_tiles(
     graph: fx.GraphModule | None,
     field: ReceptiveField,
@@ -267,17 +178,17 @@ def plan_tiles(
             raise InputError(f"the image has {n} pixels, no multiple of the stride {axis.stride}.")
     outputs = tuple(int(n / axis.stride) for n, axis in zip(shape, axes, strict=True))
     steps = tuple(max(1, int(axis.grid / axis.stride)) for axis in axes)
-    meta = copy.deepcopy(graph).to("meta") if graph is not None else None
     channels = input_channels(graph) if graph is not None else 1
+    like = torch.zeros(1) if graph is None else next(graph.parameters(), torch.zeros(1))
 
     def spans_of(wanted: tuple[int, ...]) -> tuple[tuple[Span, ...], ...]:
         return tuple(cut(*one) for one in zip(axes, shape, wanted, strict=True))
 
     def cost(wanted: tuple[int, ...]) -> float:
-        if meta is None:
+        if graph is None:
             return 0.0
         window = tuple(max(s.stop - s.start for s in spans) for spans in spans_of(wanted))
-        return predict_mb(meta, window, channels)
+        return predict_mb(graph, window, channels, like.element_size())
 
     def sized(edge: int) -> tuple[int, ...]:
         """Pieces of at most ``edge`` pixels, all about as large."""
@@ -324,50 +235,3 @@ def plan_tiles(
         for axis, (n, p) in enumerate(zip(shape, pad, strict=True)):
             prove(graph, axis, len(shape), n + 2 * p, spans[axis])
     return Plan(shape, outputs, chosen, pad, spans, cost(chosen), inexact, onednn)
-
-
-def bits(
-    graph: fx.GraphModule | None, shape: tuple[int, ...], axes: tuple[AxisField, ...], batch: int
-) -> tuple[str, frozenset[str], str]:
-    """What is known about the last bits.
-
-    Returns
-    -------
-    inexact : str
-        Why they may differ, whatever the tile; empty if they do not.
-    onednn : frozenset of str
-        Layers that oneDNN computes on the whole image.
-    small : str
-        Why the image should better stay whole, if so.
-    """
-    if graph is None:
-        return "the network is tiled approximately", frozenset(), ""
-    like = next(graph.parameters(), torch.zeros(1))
-    if like.device.type != "cpu":
-        return "a GPU chooses its algorithm by the shape", frozenset(), ""
-    if like.dtype == torch.float64:
-        return "the order of the sums of float64 depends on the shape", frozenset(), ""
-    several = torch.get_num_threads() > 1
-    inputs = [
-        propagate(graph, n + 2 * axis.pad, place, len(shape))[1]
-        for place, (n, axis) in enumerate(zip(shape, axes, strict=True))
-    ]
-    inexact, small, onednn = "", "", set()
-    modules = dict(graph.named_modules())
-    for node in graph.graph.nodes:
-        layer = modules.get(node.target) if node.op == "call_module" else None
-        mode = getattr(layer, "mode", node.kwargs.get("mode", "nearest"))
-        if mode in ("bilinear", "trilinear"):
-            inexact = "linear interpolation adds up by the shape"
-        if isinstance(layer, TRANSPOSED) and several:
-            inexact = "a transposed convolution on several threads adds up by the shape"
-        if like.dtype != torch.float32 or not isinstance(layer, CONVOLUTIONS):
-            continue
-        size = (batch, layer.in_channels, *(lengths[node.name] for lengths in inputs))
-        if forced_onednn(layer, size):
-            onednn.add(node.name)
-        elif any(k > 1 for k in layer.kernel_size):
-            small = "a layer of so few pixels adds up by their number"
-        elif layer.out_channels == 1:
-            inexact = "a 1 x 1 convolution to one channel on one thread adds up by the shape"
-    return inexact, frozenset(onednn), small

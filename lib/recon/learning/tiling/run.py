@@ -18,7 +18,8 @@ from tqdm import tqdm
 from recon.errors import InputError
 from recon.learning.tiling.fields import AxisField, ReceptiveField, receptive_field
 from recon.learning.tiling.files import Array, Output
-from recon.learning.tiling.lines import CONVOLUTIONS, TRANSPOSED, NotTileable, trace
+from recon.learning.tiling.layers import CONVOLUTIONS, TRANSPOSED, trace
+from recon.learning.tiling.lines import NotTileable
 from recon.learning.tiling.plan import Plan, Span, plan_tiles
 from recon.learning.tiling.workers import Here, Pool
 

@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import fx, nn
 
-from recon.learning.tiling.lines import trace
-from recon.learning.tiling.plan import Interpreter, Plan, Span
+from recon.learning.tiling.backends import Interpreter
+from recon.learning.tiling.layers import trace
+from recon.learning.tiling.plan import Plan, Span
 
 __all__ = ["Here", "Pool"]
 
