@@ -82,7 +82,7 @@ class Plan:
         return done / prod(n + 2 * p for n, p in zip(self.shape, self.pad, strict=True))
 
 
-def cut(field: AxisField, length: int, tile: int) -> tuple[Span, ...]:
+def cut(field: AxisField, length: int, tile: int, narrowest: int) -> tuple[Span, ...]:
     """Windows along one axis for an image of ``length`` pixels and pieces of ``tile``.
 
     A window starts at a multiple of the grid, and ends so that as many pixels are left over as in
@@ -94,9 +94,9 @@ def cut(field: AxisField, length: int, tile: int) -> tuple[Span, ...]:
         last = min(first + tile, output)
         start = int(first * field.stride) - field.before
         stop = ceil((last - 1) * field.stride) + field.after + 1
-        lack = max(0, NARROWEST - (stop - start))
+        lack = max(0, narrowest - (stop - start))
         start = max(0, (start - lack // 2) // field.grid * field.grid)
-        stop = min(whole, max(stop + lack - lack // 2, start + NARROWEST))
+        stop = min(whole, max(stop + lack - lack // 2, start + narrowest))
         stop = whole - (whole - stop) // field.grid * field.grid
         spans.append(Span(start, stop, first, last, first - int(start / field.stride)))
     return tuple(spans)
@@ -165,6 +165,10 @@ def plan_tiles(
     proven : bool
         Check every window against the whole image.
 
+    Returns
+    -------
+    Plan
+
     Raises
     ------
     InputError
@@ -182,7 +186,9 @@ def plan_tiles(
     like = torch.zeros(1) if graph is None else next(graph.parameters(), torch.zeros(1))
 
     def spans_of(wanted: tuple[int, ...]) -> tuple[tuple[Span, ...], ...]:
-        return tuple(cut(*one) for one in zip(axes, shape, wanted, strict=True))
+        return tuple(
+            cut(*one, NARROWEST if proven else 1) for one in zip(axes, shape, wanted, strict=True)
+        )
 
     def cost(wanted: tuple[int, ...]) -> float:
         if graph is None:
