@@ -1,0 +1,435 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Padded or valid: what a tile costs
+#
+# {doc}`crop_equivariance` builds a network that pads nothing, so that an image can be computed in
+# pieces. {cite:t}`remedios2022` present this as what it takes. This chapter takes the two designs
+# apart: how far does a network look, where do seams come from, what do common tools do about them,
+# and can a *padded* network be tiled without any? What it finds is built into a tool,
+# `recon.learning.tiling`, which any convolutional network can use.
+#
+# ```{admonition} The data on this page are simulated
+# :class: warning
+# The slices are simulated heads with white noise, and the networks small denoisers that learn for
+# seconds. How good they are is not the question here; whether two ways to compute one output agree
+# does not depend on it. How *strong* a seam is does, so sizes of errors belong to these networks.
+# ```
+
+# %% tags=["parameters"]
+profile = "quick"  # quick (1 minute), standard (15 minutes), paper (published sizes, GPU)
+data = "simulated_brain_slices"  # the only set of this chapter
+data_root = ""  # unused: nothing is read from files
+contrast = "T1"  # T1, T2, FLAIR or T1POST
+noise = 0.1  # standard deviation of the noise; white matter is about 1
+patch = 64  # pixels of a tile in the comparisons, 48 to 96
+seed = 0  # of every random stream
+device = "cpu"  # cpu; on a GPU agreement is to rounding, not to the bit
+
+# %%
+from recon.phantoms.brain import CONTRASTS
+from recon.results import parameters
+
+rules = {
+    **{name: parameters.MRI[name] for name in ("profile", "data_root", "seed", "device")},
+    "data": parameters.one_of("simulated_brain_slices"),
+    "contrast": parameters.one_of(*CONTRASTS),
+    "noise": parameters.number(0.001, 1.0),
+    "patch": parameters.whole(48, 96),
+}
+settings = parameters.check(globals(), rules)
+
+# %% [markdown]
+# Feature maps, residual blocks of the valid and of the padded network, pixels across an image,
+# people to learn from and to test on, and steps of training:
+
+# %%
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from IPython.display import Markdown
+
+from recon.learning.tiling import apply_tiled, receptive_field
+from recon.learning.tiling.study import Steps, fit_denoiser, noisy_slices
+from recon.learning.training import pick_device
+from recon.networks.residual_sr import PaddedResidual, ValidResidual
+
+started = time.perf_counter()
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Size of the networks, of the images and of the training."""
+
+    width: int
+    valid: int
+    padded: int
+    size: int
+    people: int
+    tested: int
+    steps: Steps
+
+
+PROFILES = {
+    "quick": Profile(16, 7, 7, 192, 8, 6, Steps(120)),
+    "standard": Profile(32, 7, 16, 256, 32, 12, Steps(1000)),
+    "paper": Profile(64, 7, 32, 256, 50, 50, Steps(10_000, batch=32, rate=1e-4)),
+}
+chosen = PROFILES[profile]
+chosen
+
+# %% [markdown]
+# ## How far a network looks
+#
+# An output pixel depends on a square of the input, its *receptive field*. For $l$ convolutions of
+# $k \times k$ pixels without strides it is $1 + l(k - 1)$ pixels wide; strides, branches, crops and
+# changes of scale make it harder {cite:p}`araujo2019`. `receptive_field` follows every layer, for
+# each position of an axis, with the first and the last input pixel that it sees and whether padding
+# reaches it. A layer that it does not know is refused. Then the answer is measured: with NaN in
+# all pixels but the derived square the output must stay finite (*enough*), and with NaN in its first
+# or last row or column alone it must not (*tight*). NaN survives every weight, however small, so
+# this also sees what a gradient cannot. The networks of the paper, as published:
+
+# %% tags=["nbval-check-output"]
+from recon.learning.tiling import holds
+
+torch.manual_seed(seed)
+for network in (ValidResidual(8), PaddedResidual(8)):
+    field = receptive_field(network)
+    enough, tight = holds(network, field)
+    print(
+        f"{type(network).__name__:15} receptive field {field.size:3}, margin {field.margin}, "
+        f"measured: enough {enough}, tight {tight}"
+    )
+
+# %% [markdown]
+# The *margin* is what a tile must bring along on each side, $(R - 1) / 2$ for a receptive field of
+# $R$ pixels. Now two networks that have learnt to remove noise:
+
+# %%
+where = str(pick_device(device))
+_, clean = noisy_slices(range(1000, 1000 + chosen.people), chosen.size, contrast, noise)
+noisy, truth = noisy_slices(range(2000, 2000 + chosen.tested), chosen.size, contrast, noise)
+torch.manual_seed(seed)
+valid = ValidResidual(chosen.width, chosen.valid, add_input=True).to(where)
+padded = PaddedResidual(chosen.width, chosen.padded, add_input=True).to(where)
+fresh = PaddedResidual(chosen.width, chosen.padded, add_input=True).to(where)
+fresh.load_state_dict(padded.state_dict())
+losses = {
+    name: fit_denoiser(net, clean, noise, chosen.steps, seed, name)
+    for name, net in (("valid", valid), ("padded", padded))
+}
+for net in (valid, padded, fresh):
+    net.eval()
+
+# %%
+exact = receptive_field(padded).margin
+with torch.no_grad():
+    whole = {
+        "padded": padded(noisy.to(where)).cpu(),
+        "valid": valid(
+            torch.nn.functional.pad(noisy, (receptive_field(valid).margin,) * 4).to(where)
+        ).cpu(),
+    }
+error = {"noisy": noisy - truth, **{name: image - truth for name, image in whole.items()}}
+print({name: f"RMSE {float(one.square().mean().sqrt()):.4f}" for name, one in error.items()})
+
+# %% [markdown]
+# ## Seams
+#
+# Both networks, tiles of several sizes put side by side. The padded one sees zeros beyond each
+# tile, where the whole image goes on. The valid one gets tiles that overlap by what it takes away.
+# How large is the difference from the whole image, relative to the standard deviation of that image?
+
+# %%
+TILES = (32, 64, 96)
+
+
+def tiled(net, images, tile, margin=None) -> torch.Tensor:
+    """All images in tiles; with a margin below the exact one, seams and all."""
+    rough = margin is not None and margin < receptive_field(net, check=False).margin
+    given = {"tile": tile, "margin": margin, "approximate": rough, "check": False}
+    return torch.cat([apply_tiled(net, image[None], **given) for image in images])
+
+
+def relative(result: torch.Tensor, reference: torch.Tensor) -> np.ndarray:
+    """Difference over the reference's deviation, image by image."""
+    return ((result - reference) / reference.std(dim=(1, 2, 3), keepdim=True)).numpy()
+
+
+runs, seconds = {}, {}
+for tile in TILES:
+    begun = time.perf_counter()
+    runs[f"padded_{tile}"] = relative(tiled(padded, noisy, tile, margin=0), whole["padded"])
+    seconds[f"padded_{tile}"] = (time.perf_counter() - begun) / len(noisy)
+runs |= {f"valid_{tile}": relative(tiled(valid, noisy, tile), whole["valid"]) for tile in TILES}
+
+# %% mystnb={"figure": {"name": "fig-seams", "caption": "Difference between tiled and whole output of the first test slice, by size of the tiles. One logarithmic scale for all; white is less than a hundred-millionth of the image's deviation."}, "image": {"alt": "Two rows of three square maps, for padded and valid networks and three tile sizes; lines along the borders of tiles where there are differences."}}
+from recon.results import tiles as tile_figures
+
+_ = tile_figures.error_maps(
+    {
+        name: {f"tiles of {tile}": runs[f"{name}_{tile}"][0, 0] for tile in TILES}
+        for name in ("padded", "valid")
+    }
+)
+
+# %% [markdown]
+# ## The claim that the paper leaves out
+#
+# Tainted pixels lie within a known distance of the border. So let every tile of the padded network
+# bring along some pixels on each side, and crop them from the output. How many does it take? The
+# margin is raised step by step, for the trained network and for the same network before training.
+
+# %%
+steps = sorted({0, 1, 2, 4, *range(6, exact, max(2, exact // 8)), exact - 1, exact, exact + 2})
+some = noisy[:2]
+curves, zero = {}, {}
+for name, net in (("trained", padded), ("untrained", fresh)):
+    with torch.no_grad():
+        reference = net(some.to(where)).cpu()
+    results = {m: tiled(net, some, patch, margin=m) for m in steps}
+    curves[name] = {m: float(np.abs(relative(r, reference)).max()) for m, r in results.items()}
+    zero[name] = [m for m in steps if torch.equal(results[m], reference)]
+
+# %% mystnb={"figure": {"name": "fig-margins", "caption": "Largest difference between tiled and whole output by the margin that is cropped from every tile of a padded network. The dotted line is the margin that the receptive field asks for."}, "image": {"alt": "Two falling curves on a logarithmic axis over the margin in pixels, with a dotted vertical line at the exact margin and a grey line for exact zeros at the bottom."}}
+_ = tile_figures.margin_curves(curves, exact)
+
+# %%
+least = {name: min(margins, default=None) for name, margins in zero.items()}
+Markdown(
+    f"Margin from the receptive field: {exact}. Least of the tried margins at which all bits agree "
+    f"(`torch.equal`): {least['trained']} after training, {least['untrained']} before. One pixel "
+    f"less leaves {curves['trained'][exact - 1]:.1e} and {curves['untrained'][exact - 1]:.1e}."
+)
+
+# %% [markdown]
+# A padded network with its margin *is* crop-equivariant, in equation 1's sense, away from the
+# border of the image; at that border it pads as it always does. What valid convolutions add is
+# that they leave no choice, and that a receptive field kept small keeps the margin small.
+#
+# Agreement to the last bit takes more than a margin. Sums of floating-point numbers depend on their
+# order, and a backend may choose the order by the size of its input: PyTorch computes a float32
+# convolution on a CPU by oneDNN if it is large, and by a matrix product if it is small. The tool
+# looks up which of them the whole image would take and uses it for the tile:
+
+# %%
+from recon.learning.tiling.backends import Interpreter
+from recon.results.source import source
+
+source(Interpreter.run_node)
+
+# %% [markdown]
+# ## What common tools do
+#
+# MONAI {cite:p}`cardoso2022`, nnU-Net {cite:p}`isensee2021` and TorchIO {cite:p}`perezgarcia2021`
+# let tiles of a fixed size overlap and average them: all alike, or under a Gaussian or a Hann
+# window, so that pixels near a tile's border count less. Less is not nothing. The same trained
+# network, the same tiles:
+
+# %%
+from recon.learning.tiling.blending import blend
+
+SCHEMES = {
+    "constant_0": ("constant", 0.0),
+    "constant_25": ("constant", 0.25),
+    "constant_50": ("constant", 0.5),
+    "gaussian_25": ("gaussian", 0.25),
+    "gaussian_50": ("gaussian", 0.5),
+    "hann_50": ("hann", 0.5),
+}
+for name, (kind, overlap) in SCHEMES.items():
+    begun = time.perf_counter()
+    mixed = [blend(padded, image[None].to(where), patch, overlap, kind).cpu() for image in noisy]
+    seconds[name] = (time.perf_counter() - begun) / len(noisy)
+    runs[name] = relative(torch.cat(mixed), whole["padded"])
+
+# %%
+for name, net in (("padded", padded), ("valid", valid)):
+    method = {"padded": "padded_margin", "valid": "valid_tiled"}[name]
+    begun = time.perf_counter()
+    runs[method] = relative(tiled(net, noisy, patch), whole[name])
+    seconds[method] = (time.perf_counter() - begun) / len(noisy)
+columns = {
+    "mean square": lambda e: f"{(e**2).mean():.1e}",
+    "largest": lambda e: f"{np.abs(e).max():.1e}",
+}
+shown = {
+    name: {
+        **{title: say(runs[name]) for title, say in columns.items()},
+        "s an image": f"{seconds[name]:.2f}",
+    }
+    for name in (*SCHEMES, "padded_margin", "valid_tiled")
+}
+pd.DataFrame(shown).T.rename_axis("error / deviation")
+
+# %% mystnb={"figure": {"name": "fig-blending", "caption": "What is left of the seams under three windows and under a cropped margin: the trained padded network, tiles of one size."}, "image": {"alt": "Four maps of the difference from the whole image on one logarithmic scale, for constant, Gaussian and Hann windows with half overlap and for cropping."}}
+_ = tile_figures.error_maps(
+    {
+        "padded": {
+            n: runs[n][0, 0] for n in ("constant_50", "gaussian_50", "hann_50", "padded_margin")
+        }
+    }
+)
+
+# %% [markdown]
+# ## How far a trained network *really* looks
+#
+# Most paths from an input pixel to an output pixel run through the middle of the receptive field, so
+# its rim counts for little: the *effective* receptive field is smaller {cite:p}`luo2016`. It is why
+# seams fade long before the margin is exact. How wide is the square that holds 95 % of the
+# gradient's magnitude, before and after training?
+
+# %%
+from recon.learning.tiling.study import gradient_map, half_width
+
+fields = {"padded, untrained": fresh, "padded, trained": padded, "valid, trained": valid}
+theory = {name: receptive_field(net, check=False).size for name, net in fields.items()}
+window = max(theory.values())
+maps = {name: gradient_map(net.cpu(), noisy, window) for name, net in fields.items()}
+halves = {name: half_width(one) for name, one in maps.items()}
+print({name: f"{2 * halves[name] + 1} of {theory[name]} pixels" for name in fields})
+
+# %% mystnb={"figure": {"name": "fig-effective", "caption": "Mean magnitude of the gradient of one output pixel, log scale over five decades, as wide as the largest receptive field. The blue square holds 95 % of it."}, "image": {"alt": "Three square maps, bright in the middle and darker outwards, each with a blue square around the middle."}}
+_ = tile_figures.gradient_maps(maps, [halves[name] for name in fields])
+
+# %% [markdown]
+# ## What no margin repairs
+#
+# A layer that normalises over space makes every pixel depend on all others: the receptive field is
+# the image. So does pooling over the image. The tool says so and stops, unless told to approximate.
+# How much is then left, with a margin as wide as that of the convolutions?
+
+# %%
+from recon.errors import InputError
+
+torch.manual_seed(seed)
+convs = [torch.nn.Conv2d(1, 16, 3, padding=1), torch.nn.InstanceNorm2d(16), torch.nn.ReLU()]
+normalised = torch.nn.Sequential(*convs, torch.nn.Conv2d(16, 1, 3, padding=1)).eval()
+try:
+    apply_tiled(normalised, noisy[0, 0], tile=patch)
+except InputError as refusal:
+    print(refusal)
+with torch.no_grad():
+    reference = normalised(noisy[:1])
+for margin in (0, 2, 16):
+    rough = apply_tiled(normalised, noisy[:1], patch, margin=margin, approximate=True)
+    print(f"margin {margin:2}: largest error {np.abs(relative(rough, reference)).max():.1e}")
+
+# %% [markdown]
+# ## What each route costs
+#
+# Every tile computes its margin again. The work beyond the whole image falls with the tile's size,
+# the memory rises with it, so the best tile is the largest that fits, not the size that the network
+# was trained at. `plan_tiles` finds it for a budget; its memory is predicted from the sizes of the
+# activations, and the tests hold it against the resident set. For an image of 4096 x 4096 pixels and
+# the published width of 64 feature maps:
+
+# %%
+from recon.learning.tiling import plan_tiles, trace
+
+costs = []
+for name, net in (
+    ("valid, 16 convolutions", ValidResidual()),
+    ("padded, 66 convolutions", PaddedResidual()),
+):
+    graph, field = trace(net), receptive_field(net, check=False)
+    for budget in (200, 500, 1000, 4000):
+        plan = plan_tiles(graph, field, (4096, 4096), memory_mb=budget)
+        line = {"network": name, "budget, MB": budget, "tile": plan.tile[0], "tiles": len(plan)}
+        costs.append(line | {"work over the whole": f"{plan.work():.2f}"})
+    small = plan_tiles(graph, field, (4096, 4096), 64)
+    costs.append(
+        {
+            "network": name,
+            "budget, MB": "–",
+            "tile": 64,
+            "tiles": len(small),
+            "work over the whole": f"{small.work():.2f}",
+        }
+    )
+pd.DataFrame(costs).set_index("network")
+
+# %% [markdown]
+# ## What this run says of the paper's claims
+
+# %%
+from recon.results import claims, provenance, store, tables
+from recon.results.statistics import summarise
+
+seconds |= {f"padded_{tile}": seconds[f"padded_{tile}"] for tile in TILES}
+scores = []
+for index in range(len(noisy)):
+    common = {
+        "volume": f"person {index}",
+        "contrast": contrast,
+        "effective_accel": 1.0,
+        "region": "full",
+    }
+    for name, errors in {**runs, "whole": np.zeros_like(runs["padded_32"])}.items():
+        value = float((errors[index] ** 2).mean())
+        scores.append({**common, "method": name, "metric": "tile_mse", "value": value})
+
+# %% [markdown]
+# The time of a tile and the width of the effective field are measured image by image too:
+
+# %%
+for index, image in enumerate(noisy):
+    common = {
+        "volume": f"person {index}",
+        "contrast": contrast,
+        "effective_accel": 1.0,
+        "region": "full",
+    }
+    for tile in TILES:
+        begun = time.perf_counter()
+        tiled(padded, image[None], tile, margin=0)
+        took = time.perf_counter() - begun
+        scores.append(
+            {**common, "method": f"padded_{tile}", "metric": "seconds_test", "value": took}
+        )
+    own = 2 * half_width(gradient_map(padded, image[None], theory["padded, trained"])) + 1
+    pair = {"field_theory": theory["padded, trained"], "field_trained": own}
+    scores += [
+        {**common, "method": m, "metric": "field_width", "value": float(v)} for m, v in pair.items()
+    ]
+pairs = [("valid_tiled", "whole"), ("padded_margin", "whole"), ("padded_32", "padded_64")]
+pairs += [("padded_64", "padded_96"), ("padded_96", "padded_32"), ("field_theory", "field_trained")]
+constants = {"data": data, "task": "tiling", "accel": 1}
+rows = summarise(pd.DataFrame(scores), pairs, "volume", **constants)
+
+# %%
+took = time.perf_counter() - started
+made = provenance.collect(
+    "ablation_padded_vs_valid", parameters=settings, seed=seed, seconds=took, device=where
+)
+run = store.Run("ablation_padded_vs_valid", profile, settings, rows, made)
+store.save(run)
+paper = claims.load("remedios-2022")
+tables.verdicts(paper, store.frame([run]))
+
+# %% [markdown]
+# ## What differs from the paper
+#
+# - **Task and data.** Denoising of simulated slices, not super-resolution of scans; whether tiles
+#   agree with the whole does not depend on the task.
+# - **Depth.** The quick profile gives both networks the same number of blocks, so that they differ in
+#   padding alone; the published padded network is the `paper` profile's.
+# - **Times** are of this machine while it computes this page, and small tiles also pay for each call.
+#
+# ## Exercises
+#
+# 1. Replace zero padding by `padding_mode="reflect"`. Do the seams weaken? Does the exact margin
+#    change?
+# 2. Train with `noise=0.3`. What becomes of the effective receptive field, and why?
+# 3. Write a network with a U-Net's strides. Which sizes of tiles does `plan_tiles` choose, and what
+#    happens to an image whose size the strides do not divide?

@@ -1,0 +1,95 @@
+"""Figures of tiling: what a tile does to an image, and how far a network really looks."""
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+
+from recon.results.figures import COLOURS, show
+
+__all__ = ["error_maps", "gradient_maps", "margin_curves"]
+
+
+def error_maps(maps: Mapping[str, Mapping[str, np.ndarray]]) -> Figure:
+    """Absolute differences on one logarithmic scale, a row for each network.
+
+    Parameters
+    ----------
+    maps : mapping
+        By row title and column title: ``(height, width)``, relative to the image's deviation. A
+        map of zeros is drawn in white and says so.
+    """
+    columns = max(len(row) for row in maps.values())
+    size = 8.6 / columns
+    figure, axes = plt.subplots(
+        len(maps), columns, figsize=(8.6, len(maps) * (size + 0.3)), squeeze=False,
+        layout="constrained",
+    )  # fmt: skip
+    for line, (name, row) in zip(axes, maps.items(), strict=True):
+        for axis, (title, one) in zip(line, row.items(), strict=False):
+            logs = np.log10(np.maximum(np.abs(one), 1e-8))
+            drawn = axis.imshow(logs, cmap="magma_r", vmin=-8, vmax=0)
+            axis.set_title(title)
+            axis.set_xticks([])
+            axis.set_yticks([])
+            for spine in axis.spines.values():
+                spine.set_visible(True)
+            if not np.any(one):
+                axis.text(0.5, 0.5, "exactly zero", ha="center", va="center",
+                          transform=axis.transAxes)  # fmt: skip
+        line[0].set_ylabel(name)
+    bar = figure.colorbar(drawn, ax=axes, shrink=0.8, pad=0.01)
+    bar.set_label("log10 of |tiled - whole| / deviation")
+    return figure
+
+
+def margin_curves(curves: Mapping[str, Mapping[int, float]], exact: int) -> Figure:
+    """Largest error by cropped margin; exact zeros are drawn on a line of their own below.
+
+    Parameters
+    ----------
+    curves : mapping
+        By label: margin in pixels to error.
+    exact : int
+        Margin that theory asks for, drawn as a dotted line.
+    """
+    figure, axis = plt.subplots(figsize=(7.2, 3.4), layout="constrained")
+    positive = [e for curve in curves.values() for e in curve.values() if e > 0]
+    floor = 10 ** (np.floor(np.log10(min(positive))) - 1) if positive else 1e-9
+    for number, (label, curve) in enumerate(curves.items()):
+        margins = sorted(curve)
+        values = [curve[m] or floor for m in margins]
+        axis.semilogy(margins, values, marker="o", markersize=4, label=label,
+                      color=COLOURS[number], alpha=0.85)  # fmt: skip
+    axis.axhline(floor, color=COLOURS[7], linewidth=0.8)
+    axis.text(0, floor * 1.3, "exactly zero", color=COLOURS[7], va="bottom")
+    axis.axvline(exact, color=COLOURS[6], linestyle=":")
+    axis.set_xlabel("margin cropped from every tile, pixels")
+    axis.set_ylabel("largest |tiled - whole| / deviation")
+    axis.legend(frameon=False)
+    return figure
+
+
+def gradient_maps(maps: Mapping[str, np.ndarray], radii: Sequence[float]) -> Figure:
+    """Magnitude of the gradient of the middle output pixel; a square holds 95 % of each.
+
+    Parameters
+    ----------
+    maps : mapping
+        Title to ``(size, size)``.
+    radii : sequence of float
+        Half widths of the squares.
+    """
+    columns = len(maps)
+    figure, axes = plt.subplots(
+        1, columns, figsize=(8.6, 8.6 / columns + 0.35), layout="constrained", squeeze=False
+    )
+    for axis, (title, one), radius in zip(axes[0], maps.items(), radii, strict=True):
+        logs = np.log10(np.maximum(one / one.max(), 1e-5)) + 5
+        show(axis, logs, 5, title, "magma")
+        middle = one.shape[0] // 2
+        corner = middle - radius - 0.5
+        axis.add_patch(plt.Rectangle((corner, corner), 2 * radius + 1, 2 * radius + 1,
+                                     fill=False, edgecolor=COLOURS[5]))  # fmt: skip
+    return figure
