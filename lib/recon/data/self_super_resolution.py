@@ -108,17 +108,16 @@ def pairs_of(volume: np.ndarray, factor: int) -> PatchPairs:
     return PatchPairs(tuple(coarse), tuple(fine))
 
 
-def truth_slices(volume: np.ndarray, factor: int, every: int = 1) -> Tensor:
-    """Sagittal slices ``(n, 1, through-plane, rows)`` of the thin volume, every so manyth of them.
+def truth_slices(volume: np.ndarray, factor: int, count: int) -> Tensor:
+    """About ``count`` sagittal slices ``(n, 1, through-plane, rows)`` of the thin volume.
 
-    Slices at the sides that show hardly any tissue are left out.
+    They are equally far apart; those at the sides that show hardly any tissue are left out.
     """
     slices = trim(volume, factor).transpose(2, 0, 1)
     means = slices.mean(axis=(1, 2))
-    inside = np.flatnonzero(means > 0.25 * means.max())
-    return torch.from_numpy(np.ascontiguousarray(slices[inside[0] : inside[-1] + 1 : every]))[
-        :, None
-    ]
+    first, last = np.flatnonzero(means > 0.25 * means.max())[[0, -1]]
+    chosen = slices[first : last + 1 : max(1, (last + 1 - first) // count)]
+    return torch.from_numpy(np.ascontiguousarray(chosen))[:, None]
 
 
 def input_slices(truth: Tensor, factor: int) -> Tensor:

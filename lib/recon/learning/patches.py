@@ -4,7 +4,9 @@
 its checkpoints and the names of its folders are used all the same.
 """
 
+import math
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,9 +19,15 @@ from recon.data.measurement import seed_of
 from recon.data.self_super_resolution import PatchPairs
 from recon.errors import InputError
 from recon.learning.edges import L1Sobel
-from recon.learning.training import load_checkpoint, pick_device, save_checkpoint
+from recon.learning.training import (
+    load_checkpoint,
+    pick_device,
+    save_checkpoint,
+    training_folder,
+)
+from recon.results.staleness import code_sha256
 
-__all__ = ["PatchSchedule", "fit_patches", "start_from_input"]
+__all__ = ["PatchSchedule", "fit_patches", "patch_folder", "start_from_input"]
 
 
 @dataclass(frozen=True)
@@ -51,7 +59,7 @@ class PatchSchedule:
 
     def rate_at(self, step: int) -> float:
         """Learning rate of a step, the first being 0."""
-        return self.rate * (0.5 + 0.5 * np.cos(np.pi * step / self.steps) if self.decay else 1)
+        return self.rate * (0.5 + 0.5 * math.cos(math.pi * step / self.steps) if self.decay else 1)
 
 
 def start_from_input(network: nn.Module) -> nn.Module:
@@ -62,6 +70,30 @@ def start_from_input(network: nn.Module) -> nn.Module:
     nn.init.zeros_(network.tail.weight)
     nn.init.zeros_(network.tail.bias)
     return network
+
+
+def patch_folder(
+    network: nn.Module,
+    settings: Mapping[str, object],
+    schedule: PatchSchedule,
+    factor: int,
+    path: Path,
+) -> Path:
+    """Where the checkpoints of one training lie; changed code never meets old weights.
+
+    Parameters
+    ----------
+    network : nn.Module
+    settings : mapping
+        Of the chapter: ``data``, ``seed`` and ``device`` are taken, for no other bears on training.
+    schedule : PatchSchedule
+    factor : int
+    path : Path
+        The volume that the network learns from.
+    """
+    relevant = {name: settings[name] for name in ("data", "seed", "device")}
+    relevant |= {"factor": factor, "code": code_sha256(Path(__file__))}
+    return training_folder(network, relevant, schedule, [path])
 
 
 def fit_patches(

@@ -6,7 +6,7 @@ section 2.1), so that the output has the size of the slice.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import pandas as pd
@@ -15,7 +15,16 @@ from skimage.metrics import structural_similarity
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-__all__ = ["reach", "receptive_field", "scores", "seam_scores", "tiled", "timings", "whole"]
+__all__ = [
+    "reach",
+    "receptive_field",
+    "scores",
+    "seam_scores",
+    "tiled",
+    "timings",
+    "whole",
+    "worst_seam",
+]
 
 AT_ONCE = 8  # slices in a batch
 
@@ -24,10 +33,8 @@ AT_ONCE = 8  # slices in a batch
 def whole(network: nn.Module, slices: Tensor) -> Tensor:
     """A network on whole slices ``(n, 1, height, width)``; the same shape, on the CPU."""
     where = next(network.parameters()).device
-    # One memory layout for whole slices and tiles: another might sum in another order.
-    network.to(memory_format=torch.contiguous_format).eval()
-    drawn = [network(_continued(part.to(where), network)).cpu() for part in slices.split(AT_ONCE)]
-    return torch.cat(drawn)
+    parts = (_continued(part.to(where), network) for part in slices.split(AT_ONCE))
+    return torch.cat([_apply(network, part).cpu() for part in parts])
 
 
 @torch.no_grad()
@@ -45,14 +52,13 @@ def tiled(network: nn.Module, slices: Tensor, tile: int) -> Tensor:
     if step < 1:
         raise ValueError(f"tiles of {tile} pixels vanish in a margin of {network.margin}")
     where = next(network.parameters()).device
-    network.to(memory_format=torch.contiguous_format).eval()
     drawn = []
     for part in slices.split(AT_ONCE):
         large = _continued(part.to(where), network)
         rows = [
             torch.cat(
                 [
-                    network(large[..., top : top + tile, left : left + tile])
+                    _apply(network, large[..., top : top + tile, left : left + tile])
                     for left in range(0, slices.shape[-1], step)
                 ],
                 dim=-1,
@@ -61,6 +67,19 @@ def tiled(network: nn.Module, slices: Tensor, tile: int) -> Tensor:
         ]
         drawn.append(torch.cat(rows, dim=-2).cpu())
     return torch.cat(drawn)
+
+
+def _apply(network: nn.Module, images: Tensor) -> Tensor:
+    """A network on a batch, so that the sums of a pixel do not depend on the size of its image.
+
+    torch gives a single image of less than 20,480 values to another convolution, which adds in
+    another order; tiles would then differ from whole slices by rounding. So a single image is
+    computed twice. The layout in memory is fixed for the same reason.
+    """
+    network.to(memory_format=torch.contiguous_format).eval()
+    if len(images) == 1:
+        return network(images.repeat(2, 1, 1, 1))[:1]
+    return network(images)
 
 
 def _continued(slices: Tensor, network: nn.Module) -> Tensor:
@@ -186,6 +205,14 @@ def reach(difference: Tensor, tile: int) -> pd.Series:
     return np.sqrt(table.groupby("distance").square.mean())
 
 
+def worst_seam(difference: Tensor, tile: int) -> tuple[int, int, int]:
+    """Slice, row and column of the largest difference beside a seam that runs down the slices."""
+    columns = np.arange(tile, difference.shape[-1], tile)
+    beside = difference[:, 0, :, columns].abs()
+    number, row, which = np.unravel_index(int(beside.argmax()), beside.shape)
+    return int(number), int(row), int(columns[which])
+
+
 def timings(runs: Mapping[str, Callable[[], object]], repeats: int = 5) -> pd.DataFrame:
     """Seconds of each of several functions, called in turn so that all meet the same machine.
 
@@ -203,8 +230,3 @@ def timings(runs: Mapping[str, Callable[[], object]], repeats: int = 5) -> pd.Da
             row[name] = time.perf_counter() - start
         rows.append(row)
     return pd.DataFrame(rows[1:])
-
-
-def blocks_of(names: Sequence[str]) -> int:
-    """How many blocks a volume is scored in: several where it is the only one, else one."""
-    return 8 if len(names) == 1 else 1
