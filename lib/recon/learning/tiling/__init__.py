@@ -1,0 +1,22 @@
+"""Apply a network to images and volumes that do not fit into memory, piece by piece, exactly.
+
+`receptive_field` derives what an output pixel sees, `plan_tiles` cuts an image into the largest
+tiles that a memory budget holds, and `apply_tiled` runs them.
+"""
+
+from recon.learning.tiling.fields import AxisField, ReceptiveField, holds, receptive_field
+from recon.learning.tiling.lines import NotTileable, trace
+from recon.learning.tiling.plan import Plan, plan_tiles
+from recon.learning.tiling.run import apply_tiled
+
+__all__ = [
+    "AxisField",
+    "NotTileable",
+    "Plan",
+    "ReceptiveField",
+    "apply_tiled",
+    "holds",
+    "plan_tiles",
+    "receptive_field",
+    "trace",
+]
