@@ -75,20 +75,33 @@ def compare(differences: Sequence[float], margin: float) -> Equivalence:
 
 
 def equivalence_table(
-    caption: str, heads: Sequence[str], found: Mapping[tuple[Any, ...], Equivalence]
+    caption: str,
+    heads: Sequence[str],
+    found: Mapping[tuple[Any, ...], Equivalence],
+    gains: Mapping[tuple[Any, ...], float],
 ) -> Html:
-    """A line for each comparison, named by the key's parts under ``heads``."""
+    """A line for each comparison, named by the key's parts under ``heads``.
+
+    `gains` say how much the reference itself gains over no method at all: where that is no more
+    than the margin, the comparison could not have told good from bad.
+    """
     lines = [
         [
             *key,
+            f"{gains[key]:+.3f}",
             f"{one.mean:+.3f} [{one.low:+.3f}, {one.high:+.3f}]",
             f"± {one.margin:g}",
-            f"{one.p_lower:.3f}",
-            f"{one.p_upper:.3f}",
+            _p(one.p_lower),
+            _p(one.p_upper),
             one.n,
-            one.verdict,
+            one.verdict if gains[key] > one.margin else "untold: the gain is within the margin",
         ]
         for key, one in found.items()
     ]
-    columns = [*heads, "Difference [90 %]", "Margin", "p, not lower", "p, not higher", "n", "It is"]
+    columns = [*heads, "Gain of the reference", "Difference [90 %]", "Margin", "p, not lower"]
+    columns += ["p, not higher", "n", "It is"]
     return html_table(caption, columns, lines, headers=len(heads))
+
+
+def _p(value: float) -> str:
+    return f"{value:.3f}" if value >= 0.0005 else "< 0.001"

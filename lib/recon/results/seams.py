@@ -76,30 +76,39 @@ def difference_maps(
     return figure
 
 
-def profiles(lines: Mapping[str, Mapping[str, np.ndarray]], seams: Sequence[float]) -> Figure:
-    """Values along one image line that crosses seams, one panel a factor (figure 4).
+def profiles(lines: Mapping[str, Mapping[str, np.ndarray]], seam: float) -> Figure:
+    """Values along one image line that crosses a seam, one column a factor (figure 4).
 
     Parameters
     ----------
     lines : mapping
-        By panel title and label: ``(width,)``. The first label of a panel is the whole slice.
-    seams : sequence of float
-        Places of the seams of the smallest tiles.
+        By column title and label: ``(width,)``. The first label of a column is the whole slice;
+        below, the others are drawn as differences from it.
+    seam : float
+        Place of the seam on the line.
     """
     figure, axes = plt.subplots(
-        1, len(lines), figsize=(8.6, 2.9), layout="constrained", sharey=True, squeeze=False
+        2,
+        len(lines),
+        figsize=(8.6, 4.2),
+        height_ratios=(3, 2),
+        layout="constrained",
+        sharex=True,
+        sharey="row",
+        squeeze=False,
     )
-    for axis, (title, curves) in zip(axes[0], lines.items(), strict=True):
-        for number, (label, values) in enumerate(curves.items()):
-            style = {"color": "black", "linewidth": 2.2, "alpha": 0.6}
-            if number:
-                style = {"color": COLOURS[number - 1], "linewidth": 1}
-            axis.plot(values, label=label, **style)
-        for place in seams:
-            axis.axvline(place, color=COLOURS[7], linewidth=0.7, linestyle=":")
-        axis.set_title(title)
-        axis.set_xlabel("pixel along the line")
+    for (above, below), (title, curves) in zip(axes.T, lines.items(), strict=True):
+        (first, reference), *others = curves.items()
+        above.plot(reference, label=first, color="black", linewidth=2.2, alpha=0.5)
+        for colour, (label, values) in zip(COLOURS, others, strict=False):
+            above.plot(values, label=label, color=colour, linewidth=1)
+            below.plot(values - reference, color=colour, linewidth=1)
+        for axis in (above, below):
+            axis.axvline(seam, color=COLOURS[7], linewidth=0.8, linestyle=":")
+        above.set_title(title)
+        below.set_xlabel("pixel along the line")
     axes[0, 0].set_ylabel("intensity")
+    axes[1, 0].set_ylabel("tiles - whole")
     handles = axes[0, 0].get_legend_handles_labels()
     figure.legend(*handles, loc="outside upper center", ncols=5, frameon=False)
     return figure
