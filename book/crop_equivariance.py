@@ -54,8 +54,9 @@ settings = parameters.check(globals(), rules)
 # A profile says how wide the networks are (feature maps), how many voxels a simulated head is
 # across, how many heads there are, at which factors, on how many slices of each they are scored, and
 # how they learn. The paper's is the last: 10,000 steps of 32 patches at a rate of $10^{-4}$, for each
-# of 50 heads anew. It does not name the number of feature maps; 64 is that of the network it
-# follows {cite:p}`lim2017`. The short trainings take fewer and larger steps. They also let the
+# of 50 heads anew. It does not name the number of feature maps; 64 is that of the smaller of the
+# networks it follows {cite:p}`lim2017`. The short trainings take fewer and larger steps, at the best of
+# three rates for either network (on a head that no run scores, at 4x). They also let the
 # network add its input to what it draws and start its last convolution at zero, so that it begins as
 # the interpolation that it is to improve.
 
@@ -96,9 +97,11 @@ PROFILES = {
     ),
     "paper": Profile(64, 240, 50, (2, 3, 4, 5), 100, False, PatchSchedule()),
 }
+# %%
 chosen = PROFILES[profile]
-every_factor = "2,3,4,5" if factors == "all" else factors
-affordable = chosen.factors if factors == "profile" else sorted(map(int, every_factor.split(",")))
+asked = factors.split(",")
+affordable = [int(word) for word in asked if word.isdigit()] or [2, 3, 4, 5]
+affordable = chosen.factors if "profile" in asked else sorted(set(affordable))
 paths = open_heads(data, volumes or chosen.volumes, chosen.pixels, seed, data_root)
 Markdown(f"{len(paths)} head(s), factors {', '.join(map(str, affordable))}.")
 
@@ -227,6 +230,7 @@ source(L1Sobel)
 # %%
 from recon.learning import slicewise
 
+PADDED_TILES, VALID_TILES = (32, 64, 96), (48, 64, 96)
 KINDS = {"valid": ValidResidual, "padded": PaddedResidual}
 NAMES = {"spline": "quintic spline", "padded": "zero-padded network", "valid": "valid network"}
 
@@ -249,7 +253,7 @@ def train(kind: str, pairs, factor: int, path):
 # head.
 
 # %%
-PADDED_TILES, VALID_TILES = (32, 64, 96), (48, 64, 96)
+
 blocks = 8 if len(paths) == 1 else 1
 quality, seam, histories, first = [], [], {}, {}
 for path in paths:
