@@ -106,7 +106,7 @@ def test_the_guards_are_not_blind():
 
 def test_the_contents_list_every_page_once():
     toc = yaml.safe_load((BOOK.parent / "_toc.yml").read_text())
-    listed = [toc["root"], *(entry["file"] for entry in toc["chapters"])]
+    listed = [toc["root"], *(entry["file"] for part in toc["parts"] for entry in part["chapters"])]
     pages = {path.stem for path in BOOK.glob("*.py")} | {path.stem for path in BOOK.glob("*.md")}
     assert sorted(listed) == sorted(pages)
     assert (BOOK / "_toc.yml").is_symlink()

@@ -42,7 +42,8 @@ def chapters(root: Path | None = None) -> list[str]:
     root = project_root() if root is None else root
     names = sorted(path.stem for path in (root / "book").glob("*.py"))
     toc = yaml.safe_load((root / "_toc.yml").read_text()) if (root / "_toc.yml").exists() else {}
-    order = [entry["file"] for entry in (toc or {}).get("chapters", [])]
+    parts = (toc or {}).get("parts", [])
+    order = [entry["file"] for part in parts for entry in part["chapters"]]
     return sorted(names, key=lambda name: order.index(name) if name in order else len(order))
 
 
