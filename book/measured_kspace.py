@@ -187,7 +187,8 @@ from recon.learning.transfer import examine
 
 where = pick_device(device)
 untrained = {"zero_filled": lambda batch: batch.image} | best(families, errors)
-constants = {"task": "multicoil", "accel": accel}
+# Short trainings of small networks: rows of a task of their own, which test no paper's claim.
+constants = {"task": "transfer", "accel": accel}
 rows, scores = [], {}
 for exam in exams:
     found, scores[exam.label] = examine(
