@@ -366,7 +366,6 @@ pd.DataFrame(costs).set_index("network")
 from recon.results import claims, provenance, store, tables
 from recon.results.statistics import summarise
 
-seconds |= {f"padded_{tile}": seconds[f"padded_{tile}"] for tile in TILES}
 scores = []
 for index in range(len(noisy)):
     common = {

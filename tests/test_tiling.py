@@ -117,7 +117,7 @@ def test_tiles_equal_the_whole_to_the_last_bit(name, dtype):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("build", [ValidResidual, PaddedResidual])
-def test_one_thread_again_change_nothing(build, dtype):
+def test_two_threads_change_nothing(build, dtype):
     torch.set_num_threads(2)
     torch.manual_seed(1)
     network = build(16, 2).to(dtype)
