@@ -173,7 +173,7 @@ for tile in TILES:
     seconds[f"padded_{tile}"] = (time.perf_counter() - begun) / len(noisy)
 runs |= {f"valid_{tile}": relative(tiled(valid, noisy, tile), whole["valid"]) for tile in TILES}
 
-# %% mystnb={"figure": {"name": "fig-seams", "caption": "Difference between tiled and whole output of the first test slice, by size of the tiles. One logarithmic scale for all; white is less than a hundred-millionth of the image's deviation."}, "image": {"alt": "Two rows of three square maps, for padded and valid networks and three tile sizes; lines along the borders of tiles where there are differences."}}
+# %% mystnb={"figure": {"name": "fig-seams", "caption": "Difference between tiled and whole output of the first test slice, by size of the tiles. One logarithmic scale for all; the palest colour is less than a hundred-millionth of the image's deviation."}, "image": {"alt": "Two rows of three square maps, for padded and valid networks and three tile sizes; lines along the borders of tiles where there are differences."}}
 from recon.results import tiles as tile_figures
 
 _ = tile_figures.error_maps(
@@ -366,7 +366,6 @@ pd.DataFrame(costs).set_index("network")
 from recon.results import claims, provenance, store, tables
 from recon.results.statistics import summarise
 
-seconds |= {f"padded_{tile}": seconds[f"padded_{tile}"] for tile in TILES}
 scores = []
 for index in range(len(noisy)):
     common = {

@@ -18,7 +18,7 @@ def error_maps(maps: Mapping[str, Mapping[str, np.ndarray]]) -> Figure:
     ----------
     maps : mapping
         By row title and column title: ``(height, width)``, relative to the image's deviation. A
-        map of zeros is drawn in white and says so.
+        map of zeros is drawn in the palest colour and says so.
     """
     columns = max(len(row) for row in maps.values())
     size = 8.6 / columns

@@ -39,7 +39,7 @@ class Interpreter(fx.Interpreter):
     would have been: otherwise their sums are added up in another order and the last bits differ.
     """
 
-    def __init__(self, graph: fx.GraphModule, onednn: frozenset[str] = frozenset()):
+    def __init__(self, graph: fx.GraphModule, onednn: tuple[str, ...] = ()):
         super().__init__(graph)
         self.onednn = onednn
 
@@ -61,25 +61,25 @@ class Interpreter(fx.Interpreter):
 
 def bits(
     graph: fx.GraphModule | None, shape: tuple[int, ...], axes: tuple[AxisField, ...], batch: int
-) -> tuple[str, frozenset[str], str]:
+) -> tuple[str, tuple[str, ...], str]:
     """What is known about the last bits.
 
     Returns
     -------
     inexact : str
         Why they may differ, whatever the tile; empty if they do not.
-    onednn : frozenset of str
+    onednn : tuple of str
         Layers that oneDNN computes on the whole image.
     small : str
         Why the image should better stay whole, if so.
     """
     if graph is None:
-        return "the network is tiled approximately", frozenset(), ""
+        return "the network is tiled approximately", (), ""
     like = next(graph.parameters(), torch.zeros(1))
     if like.device.type != "cpu":
-        return "a GPU chooses its algorithm by the shape", frozenset(), ""
+        return "a GPU chooses its algorithm by the shape", (), ""
     if like.dtype == torch.float64:
-        return "the order of the sums of float64 depends on the shape", frozenset(), ""
+        return "the order of the sums of float64 depends on the shape", (), ""
     several = torch.get_num_threads() > 1
     along = [
         propagate(graph, n + 2 * axis.pad, place, len(shape))[1]
@@ -103,4 +103,4 @@ def bits(
             small = "a layer of so few pixels adds up by their number"
         elif layer.out_channels == 1:
             inexact = "a 1 x 1 convolution to one channel on one thread adds up by the shape"
-    return inexact, frozenset(onednn), small
+    return inexact, tuple(sorted(onednn)), small

@@ -155,14 +155,15 @@ class Output:
                 self.part.unlink(missing_ok=True)
                 self.log.write_text(key + "\n")
             self.data = kinds[path.suffix](self.part, shape, dtype, new=not self.done)
-        except OSError as error:
+        except (OSError, ValueError, RuntimeError) as error:  # HDF5 has no error of its own
             self.discard()
             raise self.full(error) from error
 
-    def full(self, error: OSError) -> InputError:
+    def full(self, error: Exception) -> InputError:
         """What to say when nothing more can be written."""
+        reason = getattr(error, "strerror", None) or str(error).split(",")[0].splitlines()[0]
         return InputError(
-            f"{self.path}: the output cannot be written ({error.strerror or error}); free some "
+            f"{self.path}: the output cannot be written ({reason}); free some "
             "space, or name a file on another disk."
         )
 
@@ -176,7 +177,7 @@ class Output:
         """Put a piece in its place."""
         try:
             self.data[where] = piece
-        except OSError as error:
+        except (OSError, RuntimeError) as error:
             raise self.full(error) from error
         self.waiting.append(number)
 
@@ -190,7 +191,7 @@ class Output:
                 file.write("".join(f"{number}\n" for number in self.waiting))
                 file.flush()
                 os.fsync(file.fileno())
-        except OSError as error:
+        except (OSError, RuntimeError) as error:
             raise self.full(error) from error
         self.waiting.clear()
 

@@ -53,8 +53,10 @@ def trace(network: nn.Module) -> fx.GraphModule:
     NotTileable
         When what it computes depends on the values or the size of its input.
     """
+    alone = type(network).__module__.startswith("torch.nn") and not list(network.children())
     try:
-        return fx.symbolic_trace(network)
+        # What is traced itself is taken apart; a single layer has to stay one.
+        return fx.symbolic_trace(nn.Sequential(network) if alone else network)
     except Exception as error:  # whatever the network's own code raises on a symbol
         raise NotTileable(
             f"{type(network).__name__} cannot be traced, because its forward depends on the values "

@@ -56,7 +56,7 @@ class Plan:
         Largest memory of one window, network's activations included.
     inexact : str
         Why the last bits may differ from those of the whole image; empty if they do not.
-    onednn : frozenset of str
+    onednn : tuple of str
         Layers that oneDNN computes when the network runs on the whole image.
     """
 
@@ -67,7 +67,7 @@ class Plan:
     spans: tuple[tuple[Span, ...], ...]
     predicted_mb: float
     inexact: str
-    onednn: frozenset[str]
+    onednn: tuple[str, ...]
 
     def pieces(self) -> list[tuple[Span, ...]]:
         """All pieces, a span for each axis."""
@@ -205,7 +205,7 @@ def plan_tiles(
 
     inexact, onednn, small = bits(graph, shape, axes, batch)
     if tile is not None:
-        asked = (tile,) * len(shape) if isinstance(tile, int) else tuple(tile)
+        asked = tuple(tile) if isinstance(tile, tuple | list) else (tile,) * len(shape)
         if len(asked) != len(shape) or any(int(t) != t or t < 1 for t in asked):
             raise InputError(
                 f"tile is {tile!r}; give a positive whole number, or one for each axis."
