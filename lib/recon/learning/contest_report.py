@@ -1,6 +1,7 @@
 """What pages show of a contest of networks, whatever data it was held on."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,20 @@ from torch import nn
 from recon.data.fastmri import read_volume, volume_shape
 from recon.data.measurement import Sampling
 from recon.data.samples import Slices, collate
+from recon.learning.contest import Budget
 from recon.learning.metrics import CONTRASTS, Method, draw_seed, reconstruct, scan_of
+from recon.learning.training import Schedule
 from recon.networks.channels import parameter_count
+
+
+def shortened(budget: Budget, share: float) -> Budget:
+    """The same networks and rates over a share of the epochs."""
+
+    def cut(schedule: Schedule) -> Schedule:
+        lengths = ("epochs", "halve_every", "warmup_epochs")
+        return replace(schedule, **{name: share * getattr(schedule, name) for name in lengths})
+
+    return replace(budget, bands=cut(budget.bands), whole=cut(budget.whole))
 
 
 def network_sizes(
