@@ -447,7 +447,7 @@ comparison = figures.comparison(drawn, middle["target"], scores=titles)
 # studyforrest project {cite:p}`hanke2014` (public domain) in three planes, and one 512 x 512 T2-weighted
 # slice of a brain, from the repository SWastling/mri_ft_recon at 00032c3 (MIT licence). One head is
 # one person: intervals there speak of slices. What was done to these images before they were published
-# is only partly recorded, and interpolated or filtered images flatter every method {cite:p}`shimron2022`.
+# is only partly recorded, and interpolated or filtered images can flatter a method {cite:p}`shimron2022`.
 
 # %%
 from recon.data.super_resolution import head_slices

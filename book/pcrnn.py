@@ -465,7 +465,7 @@ tables.verdicts(paper, store.frame([run]))
 # - *Does it work on anatomy that nobody drew?* A network that has seen simulated brains and random
 #   shapes only, on the head of the studyforrest project {cite:p}`hanke2014` (public domain), a real
 #   T1-weighted volume cut into slabs. Its coils, phase and noise are still simulated, and k-space
-#   made from a magnitude image flatters every method {cite:p}`shimron2022`.
+#   made from a magnitude image can flatter a method {cite:p}`shimron2022`.
 # - *Does it work on measured k-space?* The same network on a fully sampled pre-scan of a brain, 16
 #   coils, 64 x 64, from the repository pdawood/iterativeRaki at b87e2f5 (MIT licence), beside zero-filled
 #   images and compressed sensing, which needs no training. It is one slice, so lines are left out of

@@ -2,7 +2,7 @@
 
 A NIfTI volume holds magnitudes that a scanner has already combined, filtered and interpolated. Put
 through the simulated scanner it becomes k-space of real anatomy, yet kinder than a real scan: such
-k-space flatters every method ("data crimes", Shimron et al. 2022), and pages that use it say so.
+k-space can flatter a method ("data crimes", Shimron et al. 2022), and pages that use it say so.
 """
 
 import hashlib
