@@ -279,7 +279,7 @@ for path in paths:
             histories |= {f"{kind}, {factor}x": one for kind, (_, one) in trained.items()}
 quality, seam = pd.concat(quality), pd.concat(seam)
 
-# %% mystnb={"figure": {"name": "fig-training", "caption": "Training of the networks of the first head: loss of each step (thin), running mean (thick), against steps and seconds."}, "image": {"alt": "Falling curves of the training loss, one for each network and factor, on a logarithmic axis."}}
+# %% mystnb={"figure": {"name": "fig-crop-training", "caption": "Training of the networks of the first head: loss of each step (thin), running mean (thick), against steps and seconds."}, "image": {"alt": "Falling curves of the training loss, one for each network and factor, on a logarithmic axis."}}
 curves = figures.training_curves(histories)
 curves.axes[0].set_ylabel("L1 + Sobel")
 last = {k: [e["validation"] for e in h if "validation" in e] for k, h in histories.items()}

@@ -210,7 +210,7 @@ crime_tables.marks_table({labels[n]: study.marks(n, scans["val"]) for n in cookb
 # *variable density*, which is drawn densely near the centre, is squeezed into the acquired part even
 # more. How much faster than a full scan is the "4x" of a padded file?
 
-# %% mystnb={"figure": {"name": "fig-effective", "caption": "Acceleration counted over the columns that were acquired, for masks of the same nominal acceleration on grids padded more and more: mean of the draws, and the range that 90 % of them lie in."}, "image": {"alt": "Three curves of the true acceleration over the padding factor, for three kinds of masks."}}
+# %% mystnb={"figure": {"name": "fig-crime-effective", "caption": "Acceleration counted over the columns that were acquired, for masks of the same nominal acceleration on grids padded more and more: mean of the draws, and the range that 90 % of them lie in."}, "image": {"alt": "Three curves of the true acceleration over the padding factor, for three kinds of masks."}}
 import pandas as pd
 
 from recon.learning.flattery import padded_accelerations

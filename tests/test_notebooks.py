@@ -119,3 +119,14 @@ def test_every_figure_is_there(chapter):
         if "figure" in cell.metadata.get("mystnb", {}):
             kinds = [kind for output in cell.outputs for kind in output.get("data", {})]
             assert "image/png" in kinds, cell.source
+
+
+def test_no_two_figures_share_a_name():
+    """Sphinx would link to one of them."""
+    figures = [
+        cell.metadata["mystnb"]["figure"]["name"]
+        for chapter in CHAPTERS
+        for cell in notebooks.read(BOOK / f"{chapter}.ipynb").cells
+        if "figure" in cell.metadata.get("mystnb", {})
+    ]
+    assert sorted(figures) == sorted(set(figures))
