@@ -67,7 +67,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import torch
-from IPython.display import Markdown, display
+from IPython.display import Markdown
 from torch.nn.functional import max_pool2d, pad
 
 from recon.learning.patches import PatchSchedule, fit_patches, patch_folder, start_from_input
@@ -281,11 +281,11 @@ quality, seam = pd.concat(quality), pd.concat(seam)
 
 # %% mystnb={"figure": {"name": "fig-crop-training", "caption": "Training of the networks of the first head: loss of each step (thin), running mean (thick), against steps and seconds."}, "image": {"alt": "Falling curves of the training loss, one for each network and factor, on a logarithmic axis."}}
 curves = figures.training_curves(histories)
-curves.axes[0].set_ylabel("L1 + Sobel")
+_ = curves.axes[0].set_ylabel("L1 + Sobel")
+
+# %%
 last = {k: [e["validation"] for e in h if "validation" in e] for k, h in histories.items()}
-display(
-    pd.DataFrame(last).iloc[[0, -1]].T.set_axis(["validation loss, early", "at the end"], axis=1)
-)
+pd.DataFrame(last).iloc[[0, -1]].T.set_axis(["validation loss, early", "at the end"], axis=1)
 
 # %% [markdown]
 # ## Seams
