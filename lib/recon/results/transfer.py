@@ -6,16 +6,17 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from IPython.display import Markdown
 from matplotlib.figure import Figure
 
 from recon.results.html import Html, html_table
 from recon.results.statistics import interval, paired_p
+from recon.results.store import Run, reference_dir, run_name
 from recon.results.tables import NAMES, shown
 
-__all__ = ["gains", "heat", "matrix", "of_run", "paired"]
+__all__ = ["gains", "heat", "matrix", "of_run", "paired", "pictures"]
 
 UNTRAINED = "–"  # of methods that learn nothing
-PLAIN = {f"simulated_{name}": name for name in ("brain", "knee", "leaves")}
 
 
 def gains(rows: Iterable[Mapping[str, Any]], metric: str = "psnr") -> dict[tuple, Mapping]:
@@ -134,19 +135,33 @@ def _called(one: tuple[str, str], names: Mapping[str, str]) -> str:
     return name if trained == UNTRAINED else f"{name} ({names.get(trained, trained)})"
 
 
-def of_run(run: Any) -> Html:
+def of_run(run: Run) -> Html:
     """Both tables of a stored run: the matrix, and PSNR by number of coils."""
     settings = run.parameters
     coils = settings["coils"]
     what = f"at {settings['accel']:g}x, profile {run.profile}"
+    sets = {row[field] for row in run.rows for field in ("data", "trained_on")}
+    names = {one: one.removeprefix("simulated_").replace(" without ", ", no ") for one in sets}
     first = f"Gain over zero-filled {what}: PSNR (dB), {coils} virtual coils"
     rows = [row for row in run.rows if row["coils"] != coils]
     kept = {(row["method"], row["trained_on"], row["data"]) for row in rows}
     both = [row for row in run.rows if (row["method"], row["trained_on"], row["data"]) in kept]
     second = f"PSNR (dB) {what}, by number of coils"
     return Html(
-        matrix(run.rows, PLAIN, first, coils=coils) + matrix(both, PLAIN, second, absolute=True)
+        matrix(run.rows, names, first, coils=coils) + matrix(both, names, second, absolute=True)
     )
+
+
+def pictures(runs: Iterable[Run]) -> Markdown:
+    """The stored figures of reference runs, with what their networks were trained on."""
+    parts = []
+    for run in runs:
+        path = reference_dir() / f"{run_name(run.chapter, run.parameters)}_example.png"
+        if path.is_file():
+            first = run.parameters["lessons"].replace("all", "simulated_brain").split(",")[0]
+            text = f"A slice of the last exam, {run.profile}, networks trained on {first}"
+            parts += [f"**{text}**", f"![{text}](results/{path.name})"]
+    return Markdown("\n\n".join(parts) or "No reference run with a figure is committed yet.")
 
 
 def heat(rows: Sequence[Mapping[str, Any]], names: Mapping[str, str], coils: int) -> Figure:
