@@ -65,6 +65,17 @@ carn = claims.load("stoian-2020")
 tables.scoreboard(carn, store.frame(runs))
 
 # %% [markdown]
+# ## Crop-equivariant networks, super-resolution in tiles
+#
+# The claims of {cite:t}`remedios2022`; {doc}`crop_equivariance` and {doc}`ablation_padded_vs_valid` test
+# them in the small. Whether tiles fit exactly does not depend on how long a network was trained; how
+# accurate it is does.
+
+# %% tags=["nbval-check-output"]
+tiles = claims.load("remedios-2022")
+tables.scoreboard(tiles, store.frame(runs))
+
+# %% [markdown]
 # ## How a verdict is reached
 #
 # A difference between two methods counts when its 95 % bootstrap interval over volumes lies above
