@@ -58,6 +58,7 @@ def build(source: Path, previous: NotebookNode | None) -> NotebookNode:
     ids = _kept_ids(old, notebook.cells)
     for index, cell in enumerate(notebook.cells):
         cell.id = ids.get(index) or f"{source.stem}-{index:03d}"
+        cell.metadata.pop("lines_to_next_cell", None)  # the script's spacing; lost when executed
     seen: set[str] = set()
     for index, cell in enumerate(notebook.cells):
         while cell.id in seen:  # a kept id may equal one made from a position
