@@ -88,9 +88,10 @@ source(shrink, ADMMNet.forward)
 # no training saw.
 
 # %%
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from recon.learning.contest import BUDGETS
+from recon.learning.contest_report import shortened
 
 
 @dataclass(frozen=True)
@@ -109,17 +110,7 @@ PROFILES = {
 }
 chosen = PROFILES[profile]
 usual, size = BUDGETS[chosen.budget], "paper" if profile == "paper" else "quick"
-shorter = chosen.passes / usual.bands.epochs
-
-
-def cut(schedule):
-    """The same plan of rates over another number of passes."""
-    lengths = {"epochs": schedule.epochs, "halve_every": schedule.halve_every}
-    lengths["warmup_epochs"] = schedule.warmup_epochs
-    return replace(schedule, **{key: value * shorter for key, value in lengths.items()})
-
-
-budget = replace(usual, bands=cut(usual.bands), whole=cut(usual.whole))
+budget = shortened(usual, chosen.passes / usual.bands.epochs)
 
 # %%
 from recon.data.measurement import Sampling
@@ -314,7 +305,7 @@ transfer.pictures(references)
 #   and gradients pass through the iterations of conjugate gradients instead of an implicit solve.
 # - **ADMM-Net** has fixed wavelets (undecimated Haar, three scales) with learned thresholds, and a
 #   small CNN beside them, where the original learns filters and piecewise linear functions.
-# - **Compressed sensing** from sigpy uses decimated wavelets, which leave blocks; BART shifts them at
+# - **Compressed sensing** from sigpy uses decimated wavelets, which can leave blocks; BART shifts them at
 #   random in every iteration, and ADMM-Net's are undecimated. Compare their rows before you blame
 #   compressed sensing.
 # - Networks are small and trained for minutes; a longer training could change any row.

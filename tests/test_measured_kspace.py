@@ -1,6 +1,6 @@
 """Networks with exact data consistency, scans with a part taken away, and the transfer chapter."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -19,6 +19,7 @@ from recon.learning import transfer
 from recon.learning.losses import combine, nmse
 from recon.networks.admm_net import ADMMNet, join, shrink, split
 from recon.networks.modl import MoDL
+from recon.phantoms import scanner
 from recon.physics.coils import rss
 from recon.physics.encoding import adjoint, encode
 from recon.physics.sense import sense, solve
@@ -139,6 +140,42 @@ def test_what_is_taken_away_is_gone_and_nothing_else(workspace, monkeypatch, par
         assert likeness > (0.6 if part == "array" else 0.9), likeness
     again = stripped.train_files("simulated_brain", "quick", part)
     np.testing.assert_array_equal(read_volume(again[0]).kspace, less[0].kspace)
+
+
+@pytest.mark.parametrize(
+    ("strip", "changed"),
+    [
+        (stripped.strip_phase, {"polynomial", "ripple", "susceptibility"}),
+        (stripped.strip_noise, {"noise"}),
+        (stripped.strip_array, {"array", "coupling"}),
+    ],
+)
+def test_a_scan_differs_in_what_was_taken_away_alone(strip, changed):
+    scans = [scanner.draw_scan((64, 32), 8, seed, "T1") for seed in range(6)]
+    less = [strip(scan) for scan in scans]
+    differing = {
+        field.name
+        for before, after in zip(scans, less, strict=True)
+        for field in fields(before)
+        if getattr(after, field.name) is not getattr(before, field.name)
+    }
+    assert differing == changed
+    for name in changed - {"array", "coupling"}:
+        assert not any(np.any(getattr(scan, name)) for scan in less)
+    if "array" in changed:
+        centres = [scan.array.centres for scan in less]
+        assert all(np.array_equal(one, centres[0]) for one in centres)
+        assert not np.array_equal(scans[0].array.centres, scans[1].array.centres)
+
+
+def test_taking_noise_away_changes_the_measurement_and_leaves_it_repeatable():
+    body = np.zeros((1, 64, 64))
+    body[:, 16:48, 16:48] = 1
+    scan = stripped.strip_noise(scanner.draw_scan((64, 32), 4, 0, "T1"))
+    noisy = replace(scan, noise=0.05)
+    first, again = (scanner.measure(body, one) for one in (scan, scan))
+    np.testing.assert_array_equal(first, again)
+    assert not np.allclose(scanner.measure(body, noisy), first)
 
 
 def test_without_detail_pixels_are_twice_as_large(workspace, monkeypatch, folder):

@@ -19,8 +19,8 @@ from recon.learning.losses import combine, nmse
 from recon.learning.metrics import Method, evaluate_methods
 from recon.physics.sense import sense
 from recon.results.statistics import summarise
+from recon.results.transfer import UNTRAINED
 
-UNTRAINED = "–"
 WEIGHTS = (0.001, 0.003, 0.01, 0.03)  # of a prior, that `tuned` tries
 Family = Callable[[Measurement, float], Tensor]
 
