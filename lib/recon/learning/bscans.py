@@ -16,7 +16,7 @@ from recon.errors import InputError
 __all__ = ["Regions", "Window", "find_regions", "moved", "register", "window_of"]
 
 LEVELS = (0.0, 1.0)  # standard deviations above the mean: contour of the retina, of the signal
-SHORTEST = 0.1  # contours below this share of the image's width are specks
+SHORTEST = 0.5  # contours below this share of the image's width are specks, not layers
 
 
 @dataclass(frozen=True)
@@ -83,9 +83,10 @@ def _filled(image: np.ndarray, level: float) -> list[np.ndarray]:
 def find_regions(image: np.ndarray, levels: tuple[float, float] = LEVELS) -> Regions:
     """Background and signal of a B-scan, as figure A.3 of the paper illustrates.
 
-    The image is smoothed; inside the contour at `levels[0]` standard deviations above its mean lies
-    the retina, outside the background. Inside the retina, contours at `levels[1]` deviations
-    enclose the highly reflective layers, each of which is a region of signal.
+    The image is smoothed. From the first to the last row that a contour at `levels[0]` standard
+    deviations above its mean encloses lies the retina, beyond it the background. Inside the retina,
+    contours at `levels[1]` deviations enclose the highly reflective layers, each of which is a
+    region of signal.
 
     Parameters
     ----------
@@ -107,6 +108,9 @@ def find_regions(image: np.ndarray, levels: tuple[float, float] = LEVELS) -> Reg
     if not outer:
         raise InputError("no iso-contour of a retina was found in a B-scan: is there one?")
     retina = np.logical_or.reduce(outer)
+    # Dark layers between bright ones belong to the retina, also where they run out of the image.
+    below = np.maximum.accumulate(retina, 0)
+    retina = below & np.maximum.accumulate(retina[::-1], 0)[::-1]
     inner = _filled(np.where(retina, smooth, smooth.min()), mean + levels[1] * deviation)
     background = ~retina
     if not inner or not background.any():
