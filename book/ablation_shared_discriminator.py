@@ -408,10 +408,8 @@ rows = []
 for own in seeds:
     part = scores[(scores.seed == own) & scores.metric.isin(claimed)]
     wide = part.pivot(index=["volume", "metric"], columns="variant", values="value")
-    decline = -wide.sub(wide[REFERENCE], axis=0)
-    decline = decline.loc[(slice(None), ["psnr", "psnr_truth"]), :].rename(
-        "{}_decline".format, level=1
-    )
+    quality = wide[wide.index.get_level_values("metric").isin(["psnr", "psnr_truth"])]
+    decline = -quality.sub(wide[REFERENCE], axis=0).dropna().rename("{}_decline".format, level=1)
     long = pd.concat([wide, decline]).stack().rename("value").reset_index()
     long = long.rename(columns={"variant": "method"}).assign(region="full", effective_accel=5.0)
     long["metric"] = long["metric"].str.replace("_", " ")
