@@ -9,8 +9,8 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from recon.errors import InputError
-from recon.learning import adversarial, translation
-from recon.learning.adversarial import Pool, TranslationSchedule, losses
+from recon.learning import translation
+from recon.learning.adversarial import Pool, TranslationSchedule, copying, losses
 from recon.networks.channels import parameter_count
 from recon.networks.cyclegan import (
     DOMAINS,
@@ -42,11 +42,13 @@ def model():
 
 def batch() -> dict[str, torch.Tensor]:
     rng = np.random.default_rng(3)
-    return {d: translation.draw_crops(images(3, k), 2, 16, rng) for k, d in enumerate(DOMAINS)}
+    return {
+        d: translation.draw_crops(images(3, k), 2, (16, 16), rng) for k, d in enumerate(DOMAINS)
+    }
 
 
 def pools() -> dict[str, Pool]:
-    return {domain: Pool(3, 16) for domain in DOMAINS}
+    return {domain: Pool(3, (16, 16)) for domain in DOMAINS}
 
 
 def test_the_generator_has_the_parameters_of_table_a1():
@@ -171,6 +173,32 @@ def test_split_keeps_the_generators_loss_from_the_discriminator(model):
     assert own["logits.weight"].abs().max() > 1e-3
 
 
+def test_pretraining_teaches_the_generators_alone_to_copy(model):
+    real = batch()
+    value, parts = copying(model, real)
+    both = torch.cat([real["high"], real["low"]])
+    expected = sum((net(both) - both).abs().mean() for net in (model.to_low, model.to_high))
+    torch.testing.assert_close(value, expected)
+    value.backward()
+    assert parts == {"copy": value.item()}
+    assert all(weight.grad is None for weight in model.discriminator.parameters())
+    assert all(weight.grad is not None for weight in model.to_high.parameters())
+
+
+def test_crops_may_be_as_high_as_the_image():
+    rng = np.random.default_rng(0)
+    stack = images(2, 0)
+    crops = translation.draw_crops(stack, 4, (20, 12), rng).numpy()
+    assert crops.shape == (4, 1, 20, 12)
+    scaled = [image / image.max() for image in stack]
+    for crop in crops[:, 0]:
+        assert any(
+            np.array_equal(image[:, left : left + 12], crop)
+            for image in scaled
+            for left in range(13)
+        )
+
+
 def test_softmax_twice_confines_the_terms(model):
     with torch.no_grad():
         model.discriminator.logits.weight.mul_(1e4)
@@ -182,7 +210,7 @@ def test_softmax_twice_confines_the_terms(model):
 
 
 def test_the_discriminator_sees_the_pool_alone():
-    pool, rng = Pool(3, 2), np.random.default_rng(0)
+    pool, rng = Pool(3, (2, 2)), np.random.default_rng(0)
     first = torch.arange(2.0).reshape(2, 1, 1, 1).expand(2, 1, 2, 2).requires_grad_()
     drawn = pool.exchange(first, rng)
     assert not drawn.requires_grad and set(drawn.unique().tolist()) <= {0.0, 1.0}
@@ -201,7 +229,7 @@ def test_a_training_goes_on_to_the_same_weights(tmp_path, optimiser, shared):
         torch.manual_seed(0)
         model = HDCycleGAN(**TINY, shared=shared)
         for steps in lengths:
-            schedule = replace(SCHEDULE, steps=steps, optimiser=optimiser)
+            schedule = replace(SCHEDULE, steps=steps, optimiser=optimiser, pretrain=1)
             history = translation.fit_translation(
                 model, images(3, 0), images(2, 1), schedule, tmp_path / folder, device="cpu"
             )
@@ -264,7 +292,7 @@ def test_it_learns_to_smooth_from_images_that_are_not_paired():
         (images(1, 0), [images(1, 0)[0][None]], "low noise has the shape"),
         ([np.full((20, 20), np.nan)], images(1, 0), "not finite"),
         ([np.zeros((20, 20))], images(1, 0), "black"),
-        (images(1, 0, (12, 20)), images(1, 0), "crops of 16 do not fit"),
+        (images(1, 0, (12, 20)), images(1, 0), r"crops of \(16, 16\) do not fit"),
         (images(2, 0), images(2, 0), "same images"),
     ],
 )
@@ -276,15 +304,16 @@ def test_images_that_cannot_be_learnt_from_are_refused(model, high, low, message
 def test_a_schedule_refuses_an_unknown_regime():
     with pytest.raises(InputError, match="optimiser is 'both'"):
         TranslationSchedule(optimiser="both")
-    with pytest.raises(InputError, match="at least 1"):
-        adversarial.TranslationSchedule(pool=0)
+    for wrong in ({"pool": 0}, {"crop": (16, 0)}, {"pretrain": -1}):
+        with pytest.raises(InputError, match="at least"):
+            TranslationSchedule(**wrong)
 
 
-def test_images_a_little_smaller_than_the_crop_are_reflected():
+def test_images_a_little_smaller_than_the_crop_are_mirrored():
     image = images(1, 0, (14, 16))[0]
-    crop = translation.draw_crops([image], 1, 16, np.random.default_rng(0))[0, 0].numpy()
-    np.testing.assert_allclose(crop[:14], image / image.max())
-    np.testing.assert_allclose(crop[14], crop[12])
+    crop = translation.draw_crops([image], 1, (16, 16), np.random.default_rng(0))[0, 0].numpy()
+    np.testing.assert_allclose(crop[1:15], image / image.max())
+    np.testing.assert_allclose(crop[[0, 15]], crop[[1, 14]])
 
 
 def test_denoising_keeps_shape_and_units(model):

@@ -14,7 +14,7 @@ from torch.nn.functional import cross_entropy
 from recon.errors import InputError
 from recon.networks.cyclegan import DOMAINS, FAKE, HDCycleGAN
 
-__all__ = ["Pool", "TranslationSchedule", "losses"]
+__all__ = ["Pool", "TranslationSchedule", "copying", "losses"]
 
 
 @dataclass(frozen=True)
@@ -28,13 +28,20 @@ class TranslationSchedule:
     batch : int
     rate : float
         Of Adam, its other settings being the usual ones; it does not fall.
-    crop : int
-        Side of the random crops, pixels. An image that is smaller by less than one step of the
-        generator's grid is reflected at its borders: 512 makes 512 x 512 of 496 x 512.
+    crop : int or (int, int)
+        Side of the random crops, or height and width, pixels. Instance normalisation takes away how
+        bright and how varied a crop is, so crops should resemble whole images: of retinas, by their
+        full height. An image that is smaller by less than one step of the
+        generator's grid is mirrored at its borders: 512 makes 512 x 512 of 496 x 512.
     pool : int
         Images a domain in the pool from which alone the discriminator sees generated images.
     cycle : float
         Weight of the cycle's loss.
+    pretrain : int
+        Steps before these in which the generators alone learn to return their input, of either
+        domain (mean absolute difference). Section 4 of the paper suggests it for the future; the
+        published training has none. Without, many short trainings end in negatives: two generators
+        that both invert the grey scale are consistent.
     optimiser : {"joint", "split"}
         "joint" steps everything by the sum of all losses, as equation 1 is written: the
         discriminator too is then trained to call a generated image real. "split" lets the
@@ -48,17 +55,25 @@ class TranslationSchedule:
     steps: int = 1_268_000
     batch: int = 4
     rate: float = 5e-4
-    crop: int = 512
+    crop: int | tuple[int, int] = 512
     pool: int = 32
     cycle: float = 10.0
+    pretrain: int = 0
     optimiser: str = "joint"
     double_softmax: bool = False
 
     def __post_init__(self) -> None:
         if self.optimiser not in ("joint", "split"):
             raise InputError(f"optimiser is {self.optimiser!r}; use 'joint' or 'split'")
-        if min(self.steps, self.batch, self.crop, self.pool) < 1:
-            raise InputError("steps, batch, crop and pool have to be at least 1")
+        if min(self.steps, self.batch, *self.shape, self.pool, self.pretrain + 1) < 1:
+            raise InputError(
+                "steps, batch, crop and pool have to be at least 1, and pretrain at least 0"
+            )
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of the crops."""
+        return (self.crop, self.crop) if isinstance(self.crop, int) else tuple(self.crop)
 
 
 class Pool(nn.Module):
@@ -69,25 +84,39 @@ class Pool(nn.Module):
 
     Parameters
     ----------
-    size, crop : int
-        Images it holds, and their side in pixels.
+    size : int
+        Images that it holds.
+    shape : (int, int)
+        Their height and width.
     """
 
-    def __init__(self, size: int, crop: int) -> None:
+    def __init__(self, size: int, shape: tuple[int, int]) -> None:
         super().__init__()
-        self.register_buffer("images", torch.zeros(size, 1, crop, crop))
+        self.register_buffer("images", torch.zeros(size, 1, *shape))
         self.register_buffer("filled", torch.zeros((), dtype=torch.long))
 
     def exchange(self, images: Tensor, rng: np.random.Generator) -> Tensor:
         """Put images in, in random places once it is full, and draw as many, with replacement.
 
-        ``images`` and the result: ``(batch, 1, crop, crop)``, without gradients.
+        ``images`` and the result: ``(batch, 1, height, width)``, the latter without gradients.
         """
         for image in images.detach():
             filled, size = int(self.filled), len(self.images)
             self.images[filled if filled < size else rng.integers(size)] = image
             self.filled.fill_(min(filled + 1, size))
         return self.images[rng.integers(int(self.filled), size=len(images))]
+
+
+def copying(model: HDCycleGAN, real: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
+    """The loss of pretraining: both generators are to return images of both domains.
+
+    Parameters and results as of `losses`; the part is ``copy``.
+    """
+    images = torch.cat([real[domain] for domain in DOMAINS])
+    value = sum(
+        (network(images) - images).abs().mean() for network in (model.to_high, model.to_low)
+    )
+    return value, {"copy": value.item()}
 
 
 def losses(
@@ -107,7 +136,7 @@ def losses(
     ----------
     model : HDCycleGAN
     real : mapping
-        Images ``(batch, 1, crop, crop)`` of "high" and of "low" noise, unpaired.
+        Images ``(batch, 1, height, width)`` of "high" and of "low" noise, unpaired.
     pools : mapping
         A `Pool` for generated images of each domain; what is generated here goes in.
     schedule, rng

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from recon.data.measurement import seed_of
+from recon.data.oct_files import crop_back, pad_to
 from recon.errors import InputError
-from recon.learning.adversarial import Pool, TranslationSchedule, losses
+from recon.learning.adversarial import Pool, TranslationSchedule, copying, losses
 from recon.learning.training import (
     load_checkpoint,
     pick_device,
@@ -36,17 +37,7 @@ __all__ = [
 ]
 
 
-def _multiple(side: int, step: int) -> int:
-    return -(-side // step) * step
-
-
-def _reflect(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Grow ``(height, width)`` at its lower and right border by reflection, where too small."""
-    grow = [(0, max(0, height - image.shape[0])), (0, max(0, width - image.shape[1]))]
-    return np.pad(image, grow, mode="reflect") if max(grow)[1] else image
-
-
-def _check(images: Sequence[np.ndarray], domain: str, crop: int, step: int) -> None:
+def _check(images: Sequence[np.ndarray], domain: str, shape: tuple[int, int], step: int) -> None:
     """Raise InputError for images that cannot be learnt from."""
     if len(images) == 0:
         raise InputError(f"there is no image of {domain} noise to train on")
@@ -58,24 +49,31 @@ def _check(images: Sequence[np.ndarray], domain: str, crop: int, step: int) -> N
             raise InputError(f"{where} holds values that are not finite")
         if image.max() <= 0:
             raise InputError(f"{where} is black: it cannot be divided by its maximum")
-        if min(_multiple(side, step) for side in image.shape) < crop:
-            raise InputError(
-                f"{where} has {image.shape} pixels; crops of {crop} do not fit into it"
-            )
+        if any(side + step <= crop for side, crop in zip(image.shape, shape, strict=True)):
+            raise InputError(f"{where} has {image.shape} pixels; crops of {shape} do not fit in")
 
 
 def draw_crops(
-    images: Sequence[np.ndarray], count: int, crop: int, rng: np.random.Generator
+    images: Sequence[np.ndarray], count: int, shape: tuple[int, int], rng: np.random.Generator
 ) -> Tensor:
     """Random crops of random images, each image divided by its own maximum.
 
-    Returns ``(count, 1, crop, crop)`` float32.
+    An image that is smaller than ``shape`` is mirrored at its borders first.
+
+    Returns ``(count, 1, *shape)`` float32.
     """
+    height, width = shape
     drawn = []
     for place in rng.integers(len(images), size=count):
-        image = _reflect(images[place], crop, crop)
-        top, left = (rng.integers(side - crop + 1) for side in image.shape)
-        drawn.append(image[top : top + crop, left : left + crop] / images[place].max())
+        image = images[place]
+        lacking = [(max(0, crop - side)) for crop, side in zip(shape, image.shape, strict=True)]
+        if any(lacking):
+            margins = [(extra // 2, extra - extra // 2) for extra in lacking]
+            image = np.pad(image, margins, mode="symmetric")
+        top, left = (
+            rng.integers(side - crop + 1) for side, crop in zip(image.shape, shape, strict=True)
+        )
+        drawn.append(image[top : top + height, left : left + width] / image.max())
     return torch.from_numpy(np.stack(drawn)[:, None].astype(np.float32))
 
 
@@ -139,8 +137,8 @@ def fit_translation(
     Returns
     -------
     list of dict
-        For every step ``step``, ``loss``, the parts and probabilities of `losses`, and ``seconds``
-        (training time so far).
+        For every step ``step``, ``loss``, the parts and probabilities of `losses` (or of `copying`)
+        and ``seconds`` (training time so far).
 
     Raises
     ------
@@ -150,29 +148,34 @@ def fit_translation(
         never written.
     """
     for domain, images in (("high", high), ("low", low)):
-        _check(images, domain, schedule.crop, 2**model.to_low.depth)
+        _check(images, domain, schedule.shape, 2**model.to_low.depth)
     if len(high) == len(low) and all(map(np.array_equal, high, low)):
         raise InputError("both domains hold the same images; there is no noise to tell apart")
     chosen = pick_device(device)
-    pools = {domain: Pool(schedule.pool, schedule.crop) for domain in DOMAINS}
+    pools = {domain: Pool(schedule.pool, schedule.shape) for domain in DOMAINS}
     state = nn.ModuleDict({"model": model, **{f"pool_{d}": pool for d, pool in pools.items()}})
     state.to(chosen, memory_format=torch.channels_last).train()
     optimiser = torch.optim.Adam(model.parameters(), lr=schedule.rate)
     history = load_checkpoint(folder, state, optimiser) if folder else []
     start = time.monotonic() - (history[-1]["seconds"] if history else 0)
     saved = time.monotonic()
-    for step in tqdm(range(len(history), schedule.steps), label, mininterval=2):
+    total = schedule.pretrain + schedule.steps
+    for step in tqdm(range(len(history), total), label, mininterval=2):
         # A generator a step: going on needs none that was saved.
         rng = np.random.default_rng(seed_of(seed, "step", step))
         real = {
-            domain: draw_crops(images, schedule.batch, schedule.crop, rng).to(chosen)
+            domain: draw_crops(images, schedule.batch, schedule.shape, rng).to(chosen)
             for domain, images in (("high", high), ("low", low))
         }
-        value, entry = losses(model, real, pools, schedule, rng)
+        if step < schedule.pretrain:
+            value, entry = copying(model, real)
+        else:
+            value, entry = losses(model, real, pools, schedule, rng)
         optimiser.zero_grad()
         value.backward()
         # Before the step: weights that have been finite stay so.
-        size = torch.nn.utils.get_total_norm([weight.grad for weight in model.parameters()])
+        slopes = [weight.grad for weight in model.parameters() if weight.grad is not None]
+        size = torch.nn.utils.get_total_norm(slopes)
         if not (torch.isfinite(value) and torch.isfinite(size)):
             raise InputError(
                 f"{label}: the training diverged at step {step}: the loss is {value.item()}, the "
@@ -182,7 +185,7 @@ def fit_translation(
         optimiser.step()
         seconds = time.monotonic() - start
         history.append({"step": step + 1, "loss": value.item(), **entry, "seconds": seconds})
-        if folder and (step + 1 == schedule.steps or time.monotonic() - saved > save_every):
+        if folder and (step + 1 == total or time.monotonic() - saved > save_every):
             save_checkpoint(folder, state, optimiser, history)
             saved = time.monotonic()
     model.eval()
@@ -214,10 +217,9 @@ def translate(generator: Generator, images: np.ndarray) -> np.ndarray:
         peak = float(image.max())
         if not peak > 0 or not np.isfinite(image).all():
             raise InputError("an image to translate is black or holds values that are not finite")
-        height, width = image.shape
-        padded = _reflect(image, _multiple(height, step), _multiple(width, step)) / peak
+        padded, crop = pad_to(image / peak, step)
         result = generator(torch.from_numpy(padded)[None, None].to(device))
-        done.append(result[0, 0, :height, :width].cpu().numpy() * peak)
+        done.append(crop_back(result[0, 0].cpu().numpy(), crop) * peak)
     return np.stack(done)
 
 
