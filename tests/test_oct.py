@@ -226,9 +226,8 @@ def test_split_folders_and_unpaired_domains(tmp_path, volumes):
     assert sum(len(d.high) for d in found) == sum(len(d.low) for d in found) == 3
     assert not any(d.paired for d in found) and all(d.high and d.low for d in found)
     (tmp_path / "x" / "low" / "othera").rename(tmp_path / "x" / "low" / "a")
-    splits = iter(SPLITS)  # five patients now, one of them in both domains
     with pytest.raises(InputError, match="have images in one domain only"):
-        while split := next(splits, None):
+        for split in SPLITS:  # five patients now, one of them in both domains
             open_oct("oct_folders", split, data_root=tmp_path / "x")
 
 

@@ -58,7 +58,7 @@ def open_folders(manifest: Manifest, data_root: str, split: str) -> Domains:
     low = [path for _, _, path in pairs if path]
     if both and not (high and low):
         raise InputError(
-            f"{data_root}: the patients of the split {split!r} have images in one domain only: give "
+            f"{data_root}: patients of the split {split!r} have images in one domain only: give "
             "both domains the same patients, or make folders train, val and test."
         )
     paired = bool(low) and all(a and b for _, a, b in pairs)

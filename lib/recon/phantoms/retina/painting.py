@@ -239,7 +239,7 @@ class _Painter:
         y, x = float(self.scan.y[b, 0]), self.scan.x.ravel()
         uneven = self._noise(b, 20, 45, 10) if self.scan.blobs else 0
         for layer, at, place, part, wide, high, value in self.scan.blobs:
-            cut = 1 - ((y - place) / wide) ** 2
+            cut = 1 - ((y - place) / (1.5 * wide)) ** 2
             if cut <= 0:
                 continue
             k = LAYERS.index(layer)

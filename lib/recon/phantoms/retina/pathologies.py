@@ -65,8 +65,8 @@ def oedema(scan: Scan, stage: float, rng: np.random.Generator) -> None:
                 x + away[0],
                 y + 0.8 * away[1],
                 rng.uniform(0.35, 0.65),
-                rng.uniform(0.05, 0.15) * size * (1.2 if layer == "ONL" else 1),
-                (85 if layer == "ONL" else 45) * size,
+                rng.uniform(0.06, 0.20) * size * (1.2 if layer == "ONL" else 1),
+                (110 if layer == "ONL" else 55) * size,
                 rng.uniform(0.10, 0.24),
             )
         )
