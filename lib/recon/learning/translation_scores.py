@@ -207,4 +207,3 @@ def time_denoisers(
         return rounds(runs, repeats)
     finally:
         torch.set_num_threads(before)
-
