@@ -159,7 +159,7 @@ class Profile:
     cyclegan: bool = True  # whether the plain cycleGAN is trained too
 
 
-QUICK = TranslationSchedule(steps=80, batch=1, rate=2e-3, pretrain=40)
+QUICK = TranslationSchedule(steps=80, batch=1, rate=2e-3, pretrain=60)
 STANDARD = TranslationSchedule(steps=300, batch=1, rate=2e-3, pretrain=100)
 PAPER = TranslationSchedule(steps=1_268_000, batch=4)
 TINY = {"width": 8, "depth": 2, "blocks": 2, "discriminator_depth": 4}

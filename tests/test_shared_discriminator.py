@@ -122,7 +122,7 @@ def run_chapter(**given):
         if cell.cell_type != "code":
             continue
         short = re.sub(
-            r"Schedule\(steps=80, (.*)pretrain=40", r"Schedule(steps=4, \1pretrain=2", cell.source
+            r"Schedule\(steps=80, (.*)pretrain=60", r"Schedule(steps=4, \1pretrain=2", cell.source
         )
         exec(compile(short.replace('"width": 8', '"width": 4'), "chapter", "exec"), names)
         if "parameters" in cell.metadata.get("tags", []):

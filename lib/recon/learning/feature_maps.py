@@ -13,6 +13,7 @@ import torch
 from scipy import ndimage
 from skimage.morphology import disk, skeletonize
 
+from recon.data.oct_files import crop_back, pad_to
 from recon.errors import InputError
 from recon.networks.cyclegan import Generator
 
@@ -61,17 +62,14 @@ def feature_maps(generator: Generator, image: np.ndarray) -> dict[str, np.ndarra
     ----------
     generator : Generator
     image : np.ndarray
-        ``(H, W)``; divided by its maximum, reflected at its border until the generator takes it.
+        ``(H, W)``; divided by its maximum, mirrored at its borders until the generator takes it.
 
     Returns
     -------
     dict
         Layer to ``(channels, H, W)`` float32: enlarged to the padded input's size, then cropped.
     """
-    step = 2**generator.depth
-    height, width = image.shape
-    grow = [(0, -height % step), (0, -width % step)]
-    padded = np.pad(image / image.max(), grow, mode="reflect").astype(np.float32)
+    padded, crop = pad_to((image / image.max()).astype(np.float32), 2**generator.depth)
     found: dict[str, torch.Tensor] = {}
     hooks = [
         layer.register_forward_hook(lambda _, __, out, name=name: found.update({name: out}))
@@ -87,7 +85,7 @@ def feature_maps(generator: Generator, image: np.ndarray) -> dict[str, np.ndarra
         name: torch.nn.functional.interpolate(out, size=padded.shape, mode="bilinear")
         for name, out in found.items()
     }
-    return {name: out[0, :, :height, :width].cpu().numpy() for name, out in enlarged.items()}
+    return {name: crop_back(out[0].cpu().numpy(), crop) for name, out in enlarged.items()}
 
 
 def input_correlation(maps: np.ndarray, image: np.ndarray) -> np.ndarray:

@@ -9,8 +9,10 @@ layer that thickens towards the optic disc); every eye scales them its own way.
 from dataclasses import dataclass, field
 
 import numpy as np
+from scipy import ndimage
 
-from recon.phantoms.texture import noise2d, ramp
+from recon.phantoms.retina.noise import noise
+from recon.phantoms.texture import ramp
 
 #: Layers from the vitreous down; four of them have no thickness in a healthy eye.
 LAYERS = (
@@ -52,7 +54,9 @@ class Scan:
     below : np.ndarray
         ``(B, W)`` factor of the grey values under the pigment epithelium.
     hyaloid : np.ndarray or None
-        ``(B, W)`` micrometres from the ILM up to the detached vitreous.
+        ``(B, W)`` micrometres from the smoothed ILM up to the detached vitreous.
+    held : np.ndarray or None
+        ``(B, W)`` how far the vitreous still clings to the ILM, 0 to 1.
     blobs : list of tuple
         Cysts and exudates: ``(layer, x, y, fraction of the layer, radius mm, radius um, grey)``.
     """
@@ -64,6 +68,7 @@ class Scan:
     gain: dict[str, np.ndarray]
     below: np.ndarray
     hyaloid: np.ndarray | None = None
+    held: np.ndarray | None = None
     blobs: list[tuple] = field(default_factory=list)
 
     @property
@@ -74,7 +79,7 @@ class Scan:
 
 def waves(rng: np.random.Generator, x: np.ndarray, y: np.ndarray, scale: float) -> np.ndarray:
     """Smooth noise of unit variance ``(B, W)`` over the retina, details of about ``scale`` mm."""
-    return noise2d(rng, y.ravel().astype(np.float32), x.ravel().astype(np.float32), scale)
+    return noise(rng, 1000 * y.ravel(), 1000 * x.ravel(), (1000 * scale, 1000 * scale))
 
 
 def draw_scan(shape: tuple[int, int, int], rng: np.random.Generator, width: float) -> Scan:
@@ -124,7 +129,7 @@ def _thickness(rng: np.random.Generator, x: np.ndarray, y: np.ndarray) -> dict[s
         "RPE": 23 + 0 * r,
         "drusen": 0 * r,
         "choriocapillaris": 14 + 0 * r,
-        "choroid": rng.uniform(170, 300) * (1 + 0.10 * waves(rng, x, y, 0.9)) - 18 * x,
+        "choroid": rng.uniform(160, 290) * (1 + 0.10 * waves(rng, x, y, 0.9)) - 18 * x,
     }
     for name in LAYERS:
         wobble = 1 + (0.02 if name in ("ELM", "EZ", "RPE") else 0.045) * waves(rng, x, y, 0.45)
@@ -138,6 +143,27 @@ def _shape_of_eye(rng: np.random.Generator, x: np.ndarray, y: np.ndarray) -> np.
     bowl = rng.uniform(2, 11) * (x**2 + y**2)
     tilt = rng.normal(0, 22) * x + rng.normal(0, 12) * y
     return bowl + tilt + 2.5 * waves(rng, x, y, 0.7)
+
+
+def smooth(scan: Scan, values: np.ndarray, scale: float) -> np.ndarray:
+    """``(B, W)`` values blurred along the B-scan by a Gaussian of ``scale`` mm."""
+    pixel = float(np.abs(np.diff(scan.x.ravel()[:2]))[0])
+    return ndimage.gaussian_filter1d(values, scale / pixel, axis=-1, mode="nearest")
+
+
+def settle(scan: Scan) -> None:
+    """Let the soft layers take up what bulges or is lost below them, so the ILM stays smooth.
+
+    The outer nuclear layer yields first, then the inner layers, none to less than a third.
+    """
+    below = ("ELM", "myoid", "EZ", "segments", "fluid", "RPE", "drusen")
+    lift = sum(scan.thickness[name] for name in below)
+    left = lift - smooth(scan, lift, 0.22)
+    for name, share in (("ONL", 0.8), ("INL", 0.4), ("IPL", 0.6), ("GCL", 1.0)):
+        thick = scan.thickness[name]
+        taken = np.clip(share * left, -0.8 * thick, 0.67 * thick)
+        scan.thickness[name] = thick - taken
+        left = left - taken
 
 
 def edges(scan: Scan, depth: float, rng: np.random.Generator) -> np.ndarray:

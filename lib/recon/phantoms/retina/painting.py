@@ -17,9 +17,12 @@ from recon.phantoms.retina.anatomy import (
     Scan,
     draw_scan,
     edges,
+    settle,
+    smooth,
 )
+from recon.phantoms.retina.noise import noise
 from recon.phantoms.retina.pathologies import CHANGES
-from recon.phantoms.texture import noise2d, noise_at, ramp
+from recon.phantoms.texture import noise_at, ramp
 
 FINER = 2  # rows drawn for each row of the image, so that thin layers keep their share of it
 
@@ -34,15 +37,15 @@ GREY = {
     "ONL": (0.36, 0.31, 0.035),
     "ELM": (0.50, 0.46, 0.03),
     "myoid": (0.37, 0.42, 0.03),
-    "EZ": (0.78, 0.72, 0.05),
+    "EZ": (0.80, 0.72, 0.05),
     "segments": (0.52, 0.70, 0.06),
     "fluid": (0.07, 0.07, 0.005),
-    "RPE": (0.86, 0.80, 0.05),
+    "RPE": (0.90, 0.84, 0.05),
     "drusen": (0.56, 0.50, 0.05),
-    "choriocapillaris": (0.68, 0.62, 0.06),
-    "choroid": (0.60, 0.40, 0.06),
+    "choriocapillaris": (0.66, 0.56, 0.06),
+    "choroid": (0.54, 0.36, 0.05),
 }
-VITREOUS, SCLERA = 0.05, 0.36
+VITREOUS, SCLERA = 0.06, 0.33
 VESSEL_GREY = 0.72
 
 
@@ -109,6 +112,7 @@ def render(
     scan = draw_scan(shape, rng, field[1])
     if pathology != "none":
         CHANGES[pathology](scan, stage, disease)
+    settle(scan)
     count, height, width = shape
     depth = 1000 * field[0]
     faces = edges(scan, depth, rng)
@@ -145,7 +149,12 @@ class _Painter:
         }
         self.grain = np.exp(rng.normal(0, 0.2))
         self.vessels = self._draw_vessels()
+        if scan.hyaloid is not None:  # taut over the pit, unless it still clings there
+            free = smooth(scan, np.minimum(faces[0], smooth(scan, faces[0], 0.9)), 0.3)
+            free = free - scan.hyaloid
+            self.hyaloid = np.minimum(free + scan.held * (faces[0] - free), faces[0])
         self.seed = int(rng.integers(2**31))
+        self.planes: dict[int, list[np.ndarray]] = {}
 
     def _draw_vessels(self) -> list[tuple[float, float, float, float]]:
         """Retinal vessels: x (mm) at y = 0, slope, radius (um), place in the inner retina."""
@@ -161,10 +170,12 @@ class _Painter:
     def _noise(self, b: int, down: float, across: float, key: int) -> np.ndarray:
         """Texture of details (um) that changes slowly from B-scan to B-scan."""
         phase = np.pi / 2 * float(self.scan.y[b, 0]) / 0.12
-        one, two = (
-            noise2d(np.random.default_rng([self.seed, key, k]), self.z, self.x, (down, across))
-            for k in (0, 1)
-        )
+        if key not in self.planes:
+            self.planes[key] = [
+                noise(np.random.default_rng([self.seed, key, k]), self.z, self.x, (down, across))
+                for k in (0, 1)
+            ]
+        one, two = self.planes[key]
         return np.cos(phase) * one + np.sin(phase) * two
 
     def grey(self, b: int) -> np.ndarray:
@@ -202,13 +213,12 @@ class _Painter:
     def _choroid(self, b, grey, layer, fraction, faces, beneath):
         """Vessels, small ones above large ones, dark in brighter tissue; the sclera fades."""
         inside = layer == LAYERS.index("choroid")
-        small, large = self._noise(b, 16, 32, 4), self._noise(b, 40, 95, 5)
-        lumen = np.where(fraction < 0.28, small, large)
+        small, large = self._noise(b, 16, 45, 4), self._noise(b, 40, 110, 5)
         mix = ramp(fraction, 0.18, 0.4)
         lumen = (1 - mix) * small + mix * large
         lumen /= np.sqrt((1 - mix) ** 2 + mix**2)
-        dark = ramp(lumen, 0.0, 0.7) * ramp(fraction, 0.0, 0.12)
-        grey = np.where(inside & ~beneath, grey * (1.06 - 0.36 * dark), grey)
+        dark = ramp(lumen, -0.4, 1.0) * ramp(fraction, 0.0, 0.12)
+        grey = np.where(inside & ~beneath, grey * (1.08 - 0.33 * dark), grey)
         depth = (self.z[:, None] - faces[-1]) / 150
         sclera = SCLERA * np.exp(-0.75 * np.clip(depth, 0, None))
         sclera = sclera * (1 + 0.08 * self._noise(b, 14, 70, 6))
@@ -218,27 +228,27 @@ class _Painter:
     def _vitreous(self, b: int, faces: np.ndarray) -> np.ndarray:
         grey = VITREOUS + 0.015 * self._noise(b, 60, 300, 7)
         if self.scan.hyaloid is not None:
-            gap = self.scan.hyaloid[b]
-            line = np.exp(-(((self.z[:, None] - (faces[0] - gap)) / 5.0) ** 2))
+            height = self.hyaloid[b]
+            line = np.exp(-(((self.z[:, None] - height) / 5.0) ** 2))
             patchy = np.clip(0.34 + 0.08 * self._noise(b, 200, 250, 8), 0.15, 0.6)
-            grey = np.maximum(grey, patchy * line * ramp(gap, 4, 14))
+            grey = np.maximum(grey, patchy * line * ramp(faces[0] - height, 4, 14))
         return grey
 
     def _blobs(self, b: int, grey: np.ndarray, faces: np.ndarray) -> np.ndarray:
         """Cysts and exudates: ellipsoids that this B-scan may cut."""
         y, x = float(self.scan.y[b, 0]), self.scan.x.ravel()
+        uneven = self._noise(b, 20, 45, 10) if self.scan.blobs else 0
         for layer, at, place, part, wide, high, value in self.scan.blobs:
-            cut = 1 - ((y - place) / wide) ** 2
+            cut = 1 - ((y - place) / (1.5 * wide)) ** 2
             if cut <= 0:
                 continue
             k = LAYERS.index(layer)
-            centre = np.interp(0, [0], [0])
             column = int(np.argmin(np.abs(x - at)))
             centre = faces[k, column] + part * (faces[k + 1, column] - faces[k, column])
             half = 0.5 * (faces[k + 1, column] - faces[k, column])
             tall = min(high, 0.95 * half) if value < 0.4 else high
             distance = ((x - at) / wide) ** 2 + ((self.z[:, None] - centre) / tall) ** 2
-            edge = np.sqrt(np.maximum(distance, 1e-6)) - np.sqrt(cut)
+            edge = np.sqrt(np.maximum(distance, 1e-6)) - np.sqrt(cut) + 0.08 * uneven
             cover = ramp(-edge, -0.12, 0.12)
             grey = grey + cover * (value - grey)
             if value > 0.4:  # exudates throw a shadow
@@ -255,16 +265,16 @@ class _Painter:
             column = int(np.argmin(np.abs(x - at)))
             centre = faces[1, column] + part * (inner[column] - faces[1, column])
             centre = max(centre, faces[1, column] + 0.6 * radius)
-            wide = max(radius / 1000, 0.4 * self.pixel / 1000)
+            wide = max(radius / 1000, 0.018)
             away = np.hypot((x - at) / wide, (z - centre) / radius)
             wall = np.exp(-(((away - 0.85) / 0.3) ** 2)) * (0.6 + 0.4 * (z < centre))
-            inside = ramp(-away, -1.15, -0.75)
+            inside = ramp(-away, -1.15, -0.75) * (z > faces[0])
+            wall = wall * (z > faces[0])
             grey = grey + inside * (0.52 - grey) + 0.9 * wall * np.clip(VESSEL_GREY - grey, 0, None)
-            strong = min(0.42, 0.10 + radius / 110)
-            shade = strong * np.exp(-((np.abs((x - at) / wide) / 1.05) ** 4))
+            strong = min(0.40, 0.04 + radius / 110)
+            shade = strong * np.exp(-(np.abs((x - at) / wide / 1.05) ** 2.5))
             grey = grey * (1 - shade * ramp(z - centre, 0, 1.5 * radius))
         rng = np.random.default_rng([self.seed, 9, b])
-        fine = noise2d(rng, np.zeros(1, np.float32), self.x, 22)[0]
-        broad = noise2d(rng, np.zeros(1, np.float32), self.x, 90)[0]
+        fine, broad = (noise(rng, np.zeros(1), self.x, (1000, size))[0] for size in (22, 90))
         deep = ramp(z - faces[LAYERS.index("IPL")], 0, 80)
         return grey * (1 + deep * (0.035 * fine + 0.03 * broad))

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from recon.phantoms.retina.anatomy import Scan, waves
+from recon.phantoms.retina.anatomy import Scan, smooth, waves
 from recon.phantoms.texture import ramp
 
 __all__ = ["CHANGES", "Change"]
@@ -34,10 +34,11 @@ def _bell(scan: Scan, x: float, y: float, radius: float) -> np.ndarray:
 def drusen(scan: Scan, stage: float, rng: np.random.Generator) -> None:
     """Deposits between the pigment epithelium and Bruch's membrane; the layers above arch."""
     for x, y in _places(rng, scan, int(4 + 12 * stage)):
-        radius = rng.uniform(0.03, 0.06 + 0.10 * stage)
-        height = min(rng.uniform(18, 45 + 75 * stage), 900 * radius)
+        radius = rng.uniform(0.045, 0.07 + 0.10 * stage)
+        height = min(rng.uniform(15, 40 + 70 * stage), 800 * radius)
         bump = _bell(scan, x, y, radius)
         scan.thickness["drusen"] = np.maximum(scan.thickness["drusen"], height * bump)
+    scan.thickness["drusen"] = smooth(scan, scan.thickness["drusen"], 0.03)
     worn = np.clip(scan.thickness["drusen"] / 110, 0, 0.6)
     for name in ("segments", "EZ", "myoid"):
         scan.thickness[name] *= 1 - worn
@@ -54,19 +55,19 @@ def oedema(scan: Scan, stage: float, rng: np.random.Generator) -> None:
     swelling = (0.3 + 0.7 * stage) * _bell(scan, x, y, rng.uniform(0.5, 0.9))
     for name, amount in (("INL", 60), ("ONL", 120), ("OPL", 12), ("IPL", 12), ("GCL", 10)):
         scan.thickness[name] = scan.thickness[name] + amount * swelling
-    for _ in range(int(6 + 26 * stage)):
-        layer = "ONL" if rng.random() < 0.55 else "INL"
-        away = rng.normal(0, 0.35 + 0.3 * stage, 2)
+    for _ in range(int(14 + 60 * stage)):
+        layer = "ONL" if rng.random() < 0.5 else "INL"
+        away = rng.normal(0, 0.25 + 0.3 * stage, 2)
         size = rng.uniform(0.5, 1.0) * (0.5 + 0.5 * stage)
         scan.blobs.append(
             (
                 layer,
                 x + away[0],
-                y + 0.6 * away[1],
+                y + 0.8 * away[1],
                 rng.uniform(0.35, 0.65),
-                rng.uniform(0.05, 0.16) * size * (1.3 if layer == "ONL" else 1),
-                (75 if layer == "ONL" else 40) * size,
-                rng.uniform(0.10, 0.22),
+                rng.uniform(0.06, 0.20) * size * (1.2 if layer == "ONL" else 1),
+                (110 if layer == "ONL" else 55) * size,
+                rng.uniform(0.10, 0.24),
             )
         )
     for x2, y2 in _places(rng, scan, rng.integers(0, 2 + int(8 * stage))):  # hard exudates
@@ -78,12 +79,16 @@ def serous_detachment(scan: Scan, stage: float, rng: np.random.Generator) -> Non
     x, y = _places(rng, scan, 1, 0.6)[0]
     radius, height = rng.uniform(0.5, 0.8) + 0.6 * stage, 50 + 190 * stage * rng.uniform(0.6, 1)
     away = ((scan.x - x) ** 2 + (1.2 * (scan.y - y)) ** 2) / radius**2
-    dome = np.clip(1 - away, 0, None) ** 0.9
-    scan.thickness["fluid"] = height * dome * (1 + 0.08 * waves(rng, scan.x, scan.y, 0.3))
-    shaggy = 1 + 0.35 * stage * ramp(dome, 0, 0.4) * (1 + waves(rng, scan.x, scan.y, 0.06))
-    scan.thickness["segments"] = scan.thickness["segments"] * np.clip(shaggy, 0.5, 2.2)
+    dome = smooth(scan, np.clip(1 - away, 0, None), 0.07)
+    fluid = height * dome * (1 + 0.06 * waves(rng, scan.x, scan.y, 0.5))
+    shaggy = 0.35 * stage * ramp(dome, 0, 0.4) * (1 + waves(rng, scan.x, scan.y, 0.06))
+    longer = np.clip(scan.thickness["segments"] * np.clip(shaggy, -0.4, 1.2), None, 0.7 * fluid)
+    scan.thickness["segments"] = scan.thickness["segments"] + longer
+    scan.thickness["fluid"] = fluid - np.maximum(longer, 0)
     if rng.random() < 0.4:  # a small detachment of the pigment epithelium with it
-        scan.thickness["drusen"] = scan.thickness["drusen"] + 50 * stage * _bell(scan, x, y, 0.14)
+        below = 50 * stage * _bell(scan, x, y, 0.14)
+        scan.thickness["drusen"] = scan.thickness["drusen"] + below
+        scan.thickness["fluid"] = np.maximum(scan.thickness["fluid"] - below, 0)
 
 
 def vitreous_detachment(scan: Scan, stage: float, rng: np.random.Generator) -> None:
@@ -91,7 +96,7 @@ def vitreous_detachment(scan: Scan, stage: float, rng: np.random.Generator) -> N
     gap = (25 + 110 * stage) * (1 + 0.25 * waves(rng, scan.x, scan.y, 1.5))
     held = np.exp(-((scan.radius / rng.uniform(0.25, 0.6)) ** 2)) if stage < 0.6 else 0
     slope = 1 + rng.normal(0, 0.15) * scan.x
-    scan.hyaloid = np.maximum(gap * slope * (1 - held), 0)
+    scan.hyaloid, scan.held = np.maximum(gap * slope, 0), held + 0 * gap
     if stage < 0.6 and rng.random() < 0.5:  # pulled at: the pit is lifted, a cyst below it
         pull = np.exp(-((scan.radius / 0.35) ** 2)) * (0.4 + stage)
         scan.thickness["INL"] = scan.thickness["INL"] + 25 * pull
@@ -110,18 +115,18 @@ def myopia(scan: Scan, stage: float, rng: np.random.Generator) -> None:
 
 def atrophy(scan: Scan, stage: float, rng: np.random.Generator) -> None:
     """Geographic atrophy: no photoreceptors, no pigment epithelium, light passes below."""
-    zone = np.zeros_like(scan.bottom)
+    zone, around = np.zeros_like(scan.bottom), np.zeros_like(scan.bottom)
     for x, y in _places(rng, scan, int(1 + 3 * stage), 0.8):
         radius = rng.uniform(0.15, 0.35) + 0.5 * stage * rng.random()
         rim = np.hypot(scan.x - x, scan.y - y) + 0.05 * waves(rng, scan.x, scan.y, 0.15)
         zone = np.maximum(zone, ramp(-rim, -radius - 0.06, -radius + 0.06))
-    for name, left in (
-        ("ONL", 0.25), ("ELM", 0), ("myoid", 0), ("EZ", 0), ("segments", 0.05), ("RPE", 0.35),
-    ):  # fmt: skip
+        around = np.maximum(around, ramp(-rim, -radius - 0.2, -radius + 0.2))
+    for name, left in (("ELM", 0), ("myoid", 0), ("EZ", 0), ("segments", 0.05), ("RPE", 0.35)):
         scan.thickness[name] = scan.thickness[name] * (1 - (1 - left) * zone)
+    scan.thickness["ONL"] = scan.thickness["ONL"] * (1 - (0.3 + 0.4 * stage) * around)
     scan.gain["RPE"] = scan.gain["RPE"] * (1 - 0.15 * zone)
     streaks = 1 + 0.12 * waves(rng, scan.x, scan.y, 0.05)
-    scan.below = scan.below * (1 + 0.42 * zone * streaks)
+    scan.below = scan.below * (1 + 0.40 * zone * streaks)
     drusen(scan, 0.4 * stage, rng)
 
 
