@@ -1,6 +1,7 @@
 """OCT data: simulated exports, their truth, folders of real B-scans, and what is refused."""
 
 import hashlib
+import importlib.util
 import re
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from recon.data.manifest import load_manifest, manifest_names
 from recon.data.oct import crop_back, open_oct, pad_to, read_bscans, read_truth
 from recon.data.oct_simulated import SPLITS, plan_volumes
 from recon.errors import InputError
+from recon.paths import project_root
 from recon.phantoms.retina import BOUNDARIES, PATHOLOGIES
 from recon.physics.speckle import SPECTRALIS
 
@@ -123,6 +125,20 @@ def test_the_two_acquisitions_differ_by_their_shifts_only(volumes):
         np.testing.assert_allclose(
             np.roll(b.boundaries, dx, 2)[..., 8:-8] + dy, a.boundaries[..., 8:-8], atol=1e-3
         )
+
+
+def test_statistics_lie_in_the_published_ranges(volumes):
+    """And raw pairs agree better than the paper's, as book/data.md says."""
+    place = project_root() / "benchmarks" / "retina_statistics.py"
+    spec = importlib.util.spec_from_file_location("retina_statistics", place)
+    statistics = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(statistics)
+    for name, values in statistics.measure(volumes).items():
+        low, high = statistics.TARGETS[name]
+        if "against" in name:
+            assert np.mean(values) > high, name
+        else:
+            assert low - 0.008 < np.mean(values) < high + 0.008, name
 
 
 def test_their_speckle_is_independent(volumes):
