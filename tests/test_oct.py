@@ -107,7 +107,7 @@ def test_the_two_acquisitions_differ_by_their_shifts_only(volumes):
         )
 
 
-def test_statistics_lie_in_the_published_ranges(volumes):
+def test_statistics_lie_in_the_ranges_of_the_calibration(volumes):
     """And raw pairs agree better than the paper's, as book/data.md says."""
     place = project_root() / "benchmarks" / "retina_statistics.py"
     spec = importlib.util.spec_from_file_location("retina_statistics", place)
