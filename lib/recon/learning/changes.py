@@ -19,6 +19,7 @@ from recon.learning.artefacts import blurred_courses, edge_blur, grid_peak
 from recon.learning.denoising_scores import Pair, prepare, score
 from recon.learning.translation import denoise, draw_crops, translate
 from recon.networks.cyclegan import DOMAINS, HDCycleGAN
+from recon.networks.domain_norm import with_domain_norm
 
 __all__ = ["VARIANTS", "Subject", "Variant", "judgements", "open_eyes", "score_model"]
 
@@ -29,7 +30,9 @@ CROPS = 8  # of each domain and test volume that discriminators are asked about
 class Variant:
     """A model of the ablation: what is taken back, in words and as switches.
 
-    ``switched`` is whether the other regime of the optimiser is taken.
+    ``switched`` is whether the other regime of the optimiser is taken, ``visible`` whether the
+    discriminators normalise over the domains and not over each image, so that they can see how
+    noisy it is (`recon.networks.domain_norm`).
     """
 
     title: str
@@ -38,17 +41,36 @@ class Variant:
     resize: bool = True
     block: str | None = "after"
     switched: bool = False
+    visible: bool = False
 
-    def build(self, seed: int, **sizes: int) -> HDCycleGAN:
-        """The model with the first weights of a seed; `sizes` as `HDCycleGAN` takes them."""
+    def build(
+        self, seed: int, images: Mapping[str, Sequence[np.ndarray]], shape, **sizes: int
+    ) -> HDCycleGAN:
+        """The model with the first weights of a seed.
+
+        Parameters
+        ----------
+        seed : int
+        images : mapping
+            To train on, "high" and "low"; some calibrate the normalisation.
+        shape : (int, int)
+            Of the crops.
+        sizes
+            As `HDCycleGAN` takes them.
+        """
         torch.manual_seed(seed)
-        return HDCycleGAN(
+        model = HDCycleGAN(
             shared=self.shared,
             skips=self.skips,
             resize=self.resize,
             discriminator_block=self.block,
             **sizes,
         )
+        if self.visible:
+            rng = np.random.default_rng(seed)
+            crops = [draw_crops(images[domain], CROPS, shape, rng) for domain in DOMAINS]
+            with_domain_norm(model, torch.cat(crops))
+        return model
 
     def schedule(self, schedule: TranslationSchedule) -> TranslationSchedule:
         """The schedule with this variant's regime."""
@@ -63,6 +85,8 @@ VARIANTS = {
     "transposed": Variant("transposed convolutions", resize=False),
     "no_skips": Variant("no skips", skips=False),
     "other_optimiser": Variant("the other optimiser", switched=True),
+    "visible": Variant("noise level visible", visible=True),
+    "separate_visible": Variant("two discriminators, visible", shared=False, visible=True),
     "cyclegan": Variant("plain cycleGAN", False, False, False, None),
 }
 
