@@ -153,7 +153,7 @@ from recon.learning.adversarial import TranslationSchedule
 class Profile:
     """Sizes of the networks, columns of the crops (0: all), B-scans a test volume (0: all), seeds.
 
-    `variants` are those that are trained if the parameter says `all`.
+    `alone` are the steps of a discriminator that only tells domains apart. `variants` are those that are trained if the parameter says `all`.
     """
 
     sizes: dict[str, int]
@@ -161,18 +161,19 @@ class Profile:
     schedule: TranslationSchedule
     bscans: int
     seeds: int
+    alone: int
     variants: tuple[str, ...] = tuple(VARIANTS)
 
 
 QUICK = TranslationSchedule(steps=80, batch=1, rate=2e-3, pretrain=60)
-STANDARD = TranslationSchedule(steps=300, batch=1, rate=2e-3, pretrain=100)
+STANDARD = TranslationSchedule(steps=300, batch=1, rate=1e-3, pretrain=100, judged=4)
 PAPER = TranslationSchedule(steps=1_268_000, batch=4)
 TINY = {"width": 8, "depth": 2, "blocks": 2, "discriminator_depth": 4}
 SMALL = {"width": 8, "depth": 3, "blocks": 3, "discriminator_depth": 5}
 PROFILES = {
-    "quick": Profile(TINY, 64, QUICK, 2, 2, tuple(VARIANTS)[:5]),
-    "standard": Profile(SMALL, 64, STANDARD, 0, 5),
-    "paper": Profile({}, 0, PAPER, 0, 5),  # tables A.1 and A.2, 245 epochs
+    "quick": Profile(TINY, 64, QUICK, 2, 2, 120, tuple(VARIANTS)[:5]),
+    "standard": Profile(SMALL, 64, STANDARD, 0, 5, 400),
+    "paper": Profile({}, 0, PAPER, 0, 5, 10_000),  # tables A.1 and A.2, 245 epochs
 }
 chosen = PROFILES[profile]
 
@@ -223,6 +224,8 @@ titles = {name: VARIANTS[name].title for name in names}
 regimes = {name: VARIANTS[name].schedule(schedule).optimiser for name in names}
 if "other_optimiser" in names:
     titles["other_optimiser"] = f"{regimes['other_optimiser']} optimiser"
+labels = {n: f"{titles[n]} ({regimes[n]})" for n in names if n != "other_optimiser"}
+labels["other_optimiser"] = f"{titles[REFERENCE]} ({regimes.get('other_optimiser')})"
 pd.DataFrame(
     {
         titles[name]: {
@@ -261,9 +264,9 @@ for (name, own), model in models.items():
     scores.append(found.assign(variant=name, seed=own))
     said.append(judged.assign(variant=name, seed=own))
 scores, said = pd.concat(scores), pd.concat(said)
-inputs = score_inputs(eyes, step)
+noisy = score_inputs(eyes, step)
 
-# %% mystnb={"figure": {"name": "fig-gan-dots", "caption": "Every training a dot, every model a line, the bar its mean. The band around HDcycleGAN is what the luck of the seed explains in 19 of 20 cases. Dashed: the noisy image; dotted: its partner of 60 frames."}, "image": {"alt": "Eight panels, one a score, each with a row of dots for every model; HDcycleGAN's in orange, with an orange vertical band."}}
+# %% mystnb={"figure": {"name": "fig-gan-dots", "caption": "Every training a dot, every model a line, the bar its mean. The band around HDcycleGAN is what the luck of the seed explains in 19 of 20 cases. Dashed: the noisy image."}, "image": {"alt": "Eight panels, one a score, each with a row of dots for every model; HDcycleGAN's in orange, with an orange vertical band."}}
 from recon.results import changes
 
 METRICS = {
@@ -276,11 +279,7 @@ METRICS = {
     "checkerboard_added": ("checkerboard, added (dB)", 1),
     "told_apart": ("domains told apart", 3),
 }
-marks = {
-    label: inputs[key].groupby("metric")["value"].mean().to_dict()
-    for label, key in (("noisy image", "raw"), ("partner", "partner"))
-}
-dots = changes.seed_dots(scores, titles, METRICS, REFERENCE, marks)
+dots = changes.seed_dots(scores, titles, METRICS, REFERENCE, noisy)
 
 # %% [markdown]
 # Let $s$ be the standard deviation of the scores of trainings of one model, pooled over all models,
@@ -328,7 +327,7 @@ gallery = figures.gallery(drawn)
 # %% mystnb={"figure": {"name": "fig-gan-spectra", "caption": "Power spectra (dB, unit variance, one scale): the partner of 60 frames, and what models add to the noisy image. Circles: multiples of one over the coarsest grid. Zero frequency in the middle, cycles per pixel."}, "image": {"alt": "Square spectra with a bright middle; blue circles on a regular grid of frequencies, with or without bright points inside."}}
 import numpy as np
 
-from recon.learning.artefacts import grid_frequencies, spectrum_of
+from recon.learning.artefacts import grid_frequencies, grid_peak, spectrum_of
 
 shown = [n for n in (REFERENCE, "transposed", "no_skips", "cyclegan") if n in names][:3]
 maps = {"partner": spectrum_of(np.concatenate([eye.partner for eye in eyes]), step)}
@@ -342,8 +341,8 @@ wanted = ["checkerboard", "checkerboard_added"]
 part = scores[scores.metric.isin(wanted)]
 table = part.pivot_table(index="variant", columns="metric", values="value").reindex(names)
 table = table.rename(index=titles)
-table.loc["partner", "checkerboard"] = marks["partner"]["checkerboard"]
-table.loc["noisy image", "checkerboard"] = marks["noisy image"]["checkerboard"]
+table.loc["partner", "checkerboard"] = np.mean([grid_peak(eye.partner, step) for eye in eyes])
+table.loc["noisy image", "checkerboard"] = noisy["checkerboard"]
 table.map("{:+.1f} dB".format, na_action="ignore").fillna("–")
 
 # %% [markdown]
@@ -356,7 +355,7 @@ table.map("{:+.1f} dB".format, na_action="ignore").fillna("–")
 # a real one of the other domain. The shared discriminator does, and has to decide.
 
 # %% mystnb={"figure": {"name": "fig-gan-judged", "caption": "Mean probability that the discriminators give to real and generated test crops: to be a real one of high or of low noise, or generated (with two discriminators the mean of both). Bars are means over seeds, dots single trainings."}, "image": {"alt": "A panel for each model with groups of three bars for real and generated images of either domain."}}
-compared = {n: titles[n] for n in (REFERENCE, "separate", "other_optimiser") if n in names}
+compared = {n: labels[n] for n in (REFERENCE, "separate", "other_optimiser") if n in names}
 bars = changes.judged(said, compared)
 
 # %%
@@ -370,6 +369,33 @@ table.groupby("variant").agg(["mean", "min", "max"]).reindex(names).rename(title
 # other domain does, 0.5 for a coin; *own minus other domain* is the change of score that figure A.1 is
 # about. A discriminator may rank the domains well with scores that differ by little.
 #
+# (gan-able)=
+# ### Could it, if that were all it had to do?
+#
+# Every layer of table A.2 divides each channel of an image by its deviation over that image. Behind a
+# filter that lets only fine grain pass, an image with much grain and one with little then look alike,
+# and the level of noise is just what tells the domains apart. So take the shared discriminator
+# alone, show it real images only, and let it learn which domain they come from: once as printed, once
+# normalised over both domains, by means and deviations that are measured before the training and the
+# same for every image ({doc}`hdcyclegan` goes on from there).
+
+# %%
+from recon.learning.changes import judgements, told_apart
+from recon.learning.telling_apart import learn_domains
+
+able = {}
+for name, label in {REFERENCE: "each image (A.2)", "visible": "both domains"}.items():
+    for own in seeds:
+        model = VARIANTS[name].build(own, images, shape, **chosen.sizes)
+        given = (chosen.alone, own, 8, 1e-3, device, f"{label}, seed {own}")
+        right = learn_domains(model, images, shape, *given)
+        apart = [told_apart(judgements(model, eye, shape, seed)) for eye in eyes]
+        last = sum(right[-20:]) / len(right[-20:])
+        able[label, own] = {"right in training": last, "told apart in test eyes": np.mean(apart)}
+        able[label, own]["least told apart in an eye"] = np.min(apart)
+pd.DataFrame(able).T.rename_axis(["normalised over", "seed"]).round(2)
+
+# %% [markdown]
 # ## What the joint optimiser does to the discriminator
 #
 # On fresh generated images, the probabilities of being real (of the target domain) and of being
@@ -377,7 +403,7 @@ table.groupby("variant").agg(["mean", "min", "max"]).reindex(names).rename(title
 # split, it is free to find the fakes.
 
 # %% mystnb={"figure": {"name": "fig-gan-chances", "caption": "How the discriminators take fresh generated images during training, by regime: pale lines are trainings, bold ones their mean. Dotted: one half."}, "image": {"alt": "A panel for each regime with two curves over steps, the probability of real and of generated."}}
-curves = {f"{titles[n]} ({regimes[n]})": [histories[n, s] for s in seeds] for n in compared}
+curves = {label: [histories[n, s] for s in seeds] for n, label in compared.items()}
 regime_curves = changes.chances(curves)
 
 # %%
@@ -390,7 +416,7 @@ ends = {}
 for name in names:
     rows = [entry for s in seeds for entry in histories[name, s][-schedule.steps // 4 :]]
     means = pd.DataFrame(rows)[list(LAST)].mean()
-    ends[f"{titles[name]} ({regimes[name]})"] = means.rename(LAST).map("{:.2f}".format)
+    ends[labels[name]] = means.rename(LAST).map("{:.2f}".format)
 pd.DataFrame(ends).T.rename_axis("last quarter of the steps")
 
 # %% [markdown]

@@ -21,7 +21,17 @@ from recon.learning.translation import denoise, draw_crops, translate
 from recon.networks.cyclegan import DOMAINS, HDCycleGAN
 from recon.networks.domain_norm import with_domain_norm
 
-__all__ = ["VARIANTS", "Subject", "Variant", "judgements", "open_eyes", "score_model"]
+__all__ = [
+    "VARIANTS",
+    "Subject",
+    "Variant",
+    "judgements",
+    "open_eyes",
+    "score_images",
+    "score_inputs",
+    "score_model",
+    "told_apart",
+]
 
 CROPS = 8  # of each domain and test volume that discriminators are asked about
 
@@ -230,15 +240,10 @@ def score_model(
     return pd.concat(lines, ignore_index=True), pd.concat(said, ignore_index=True)
 
 
-def score_inputs(eyes: Sequence[Subject], step: int) -> Mapping[str, pd.DataFrame]:
-    """The same scores, as far as they make sense, of the noisy images and of their partners.
-
-    The partner is scored against the truth of its own acquisition, so its ``edge_blur`` is what the
-    scanner's averaging leaves.
-    """
-    raw = [_lines(eye, score_images(eye.noisy, eye, step)) for eye in eyes]
-    partner = [_lines(eye, {"checkerboard": grid_peak(eye.partner, step)}) for eye in eyes]
-    return {name: pd.concat(found) for name, found in (("raw", raw), ("partner", partner))}
+def score_inputs(eyes: Sequence[Subject], step: int) -> dict[str, float]:
+    """The scores of the noisy images themselves, as far as they make sense, means over volumes."""
+    table = pd.concat([_lines(eye, score_images(eye.noisy, eye, step)) for eye in eyes])
+    return table.groupby("metric")["value"].mean().to_dict()
 
 
 def _lines(eye: Subject, found: Mapping[str, float]) -> pd.DataFrame:

@@ -113,7 +113,7 @@ def seed_dots(
     variants: Mapping[str, str],
     metrics: Mapping[str, tuple[str, int]],
     reference: str,
-    lines: Mapping[str, Mapping[str, float]],
+    noisy: Mapping[str, float],
 ) -> Figure:
     """Every training as a dot, a panel a metric; a band of what seeds explain about the reference.
 
@@ -121,8 +121,8 @@ def seed_dots(
     ----------
     scores, variants, metrics, reference
         As for `effects` and `effect_table`.
-    lines : mapping
-        Label to the value of each metric that a dashed line marks (the noisy image, say).
+    noisy : mapping
+        Metric to the value of the noisy images, a dashed line.
     """
     shown = {m: title for m, (title, _) in metrics.items() if (scores.metric == m).any()}
     across = min(4, len(shown))
@@ -148,24 +148,14 @@ def seed_dots(
             half = least_difference(list(means.values()), count, count)
             centre = means[reference].mean()
             axis.axvspan(centre - half, centre + half, color=COLOURS[1], alpha=0.13, linewidth=0)
-        for style, (label, values) in zip(("--", ":"), lines.items(), strict=False):
-            if metric in values:
-                axis.axvline(values[metric], color="#666666", linestyle=style, label=label)
+        if metric in noisy:
+            axis.axvline(noisy[metric], color="#666666", linestyle="--")
         axis.set_xlabel(title)
         axis.margins(x=0.12)
     for axis in list(axes.flat)[len(shown) :]:
         axis.axis("off")
     axes[0, 0].set_yticks(range(len(variants)), list(variants.values()))
     axes[0, 0].invert_yaxis()
-    handles = {
-        label: handle
-        for axis in axes.flat
-        for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)
-    }
-    if handles:
-        figure.legend(
-            handles.values(), handles, loc="outside upper right", frameon=False, ncols=len(handles)
-        )
     return figure
 
 
@@ -241,7 +231,9 @@ def judged(said: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
                 )
                 axis.plot([x] * len(values), values, ".", color="black", markersize=4)
         axis.set_title(title)
-        axis.set_xticks(range(4), [kind.replace(" ", "\n") for kind in kinds])
+        axis.set_xticks(
+            range(4), [kind.replace("generated ", "made ").replace(" ", "\n") for kind in kinds]
+        )
         axis.set_ylim(0, 1)
     axes[0, 0].set_ylabel("mean probability")
     figure.legend(
