@@ -166,13 +166,13 @@ class Profile:
 
 
 QUICK = TranslationSchedule(steps=80, batch=1, rate=2e-3, pretrain=60)
-STANDARD = TranslationSchedule(steps=300, batch=1, rate=1e-3, pretrain=100, judged=4)
+STANDARD = TranslationSchedule(steps=200, batch=1, rate=1e-3, pretrain=100, judged=4)
 PAPER = TranslationSchedule(steps=1_268_000, batch=4)
 TINY = {"width": 8, "depth": 2, "blocks": 2, "discriminator_depth": 4}
 SMALL = {"width": 8, "depth": 3, "blocks": 3, "discriminator_depth": 5}
 PROFILES = {
     "quick": Profile(TINY, 64, QUICK, 2, 2, 120, tuple(VARIANTS)[:5]),
-    "standard": Profile(SMALL, 64, STANDARD, 0, 5, 400),
+    "standard": Profile(SMALL, 64, STANDARD, 1, 5, 200),
     "paper": Profile({}, 0, PAPER, 0, 5, 10_000),  # tables A.1 and A.2, 245 epochs
 }
 chosen = PROFILES[profile]
