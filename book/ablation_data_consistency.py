@@ -103,7 +103,7 @@ class Profile:
 
 SHORT = {"warmup_epochs": 0.2, "warmup_rate": 2e-4}
 QUICK = Schedule(epochs=1.75, batch_size=2, rate=2e-3, halve_every=0.7, **SHORT)
-STANDARD = Schedule(epochs=2.5, batch_size=4, rate=1.5e-3, halve_every=0.9, **SHORT)
+STANDARD = Schedule(epochs=0.75, batch_size=4, rate=1.5e-3, halve_every=0.27, **SHORT)
 PROFILES = {
     "quick": Profile((32, 16, 16), QUICK, 32, (1, 2, 8)),
     "standard": Profile((64, 32, 16), STANDARD, 40, (1, 2, 3, 4, 6, 7, 8)),

@@ -93,7 +93,7 @@ class Profile:
 
 SHORT = {"warmup_epochs": 0.2, "warmup_rate": 2e-4}
 QUICK = Schedule(epochs=6, batch_size=4, rate=2e-3, halve_every=2, **SHORT)
-STANDARD = Schedule(epochs=8, batch_size=4, rate=1.5e-3, halve_every=3, **SHORT)
+STANDARD = Schedule(epochs=1.25, batch_size=4, rate=1.5e-3, halve_every=0.5, **SHORT)
 PROFILES = {
     "quick": Profile((64, 48, 48), 2, QUICK, 32, 192, 3),
     "standard": Profile((128, 64, 48), 5, STANDARD, 40, 320, 5),

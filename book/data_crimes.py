@@ -100,7 +100,7 @@ standard = replace(
 PROFILES = {
     "quick": Profile(FEW, (*FEW, "pad_150", "jpeg_20"), ("unet", "pcrnn"), quick, 1, 6),
     "standard": Profile(
-        ("multicoil", *EVERY), (*EVERY, *VARIED), ("unet", "pcrnn"), standard, 1, 12
+        ("multicoil", *EVERY), (*EVERY, *VARIED), ("unet", "pcrnn"), standard, 1, 6
     ),
     "paper": Profile(
         ("multicoil", *EVERY), (*EVERY, *VARIED), ("unet", "d5c5", "pcrnn"), full, 0, 20

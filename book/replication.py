@@ -256,7 +256,7 @@ class Profile:
 
 PROFILES = {
     "quick": Profile((32, 16, 16), epochs=3, batch=4, rate=2e-3, rows=16, each=False),
-    "standard": Profile((64, 32, 16), epochs=2, batch=4, rate=1.5e-3, rows=40, each=True),
+    "standard": Profile((64, 32, 16), epochs=0.75, batch=4, rate=1.5e-3, rows=40, each=True),
     "paper": Profile((384, 192, 96), epochs=60, batch=8, rate=1e-4, rows=0, each=True),
 }
 size = PROFILES[profile]
