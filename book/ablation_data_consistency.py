@@ -346,6 +346,26 @@ for name, figure in {"choices": choices_figure, "turns": turns_figure}.items():
     store.save_figure(run, name, figure)
 
 # %% [markdown]
+# (ablation-data-consistency-repeats)=
+# ## From other seeds, and for longer
+#
+# This run stands in the first column; the others were made once and are stored with the commit that
+# made them. Each line is the paper's network minus a variant, paired by volume, for the training from
+# the run's own seed. Which signs change?
+
+
+# %%
+from recon.results.repeats import chosen_rows, repeats
+
+references = store.reference_runs("ablation_data_consistency")
+lead = chosen_rows("psnr", lambda row: row.get("against"), region="body", method=PAPERS)
+caption = f"{tables.NAMES[PAPERS]} minus a variant, PSNR in dB, mean and 95 % interval"
+repeats([run, *references], lead, caption)
+
+# %%
+tables.references(references)
+
+# %% [markdown]
 # ## What to keep in mind
 #
 # - **Equal steps, not equal work.** Eight turns cost eight times as much as one. At equal time the few

@@ -386,6 +386,26 @@ for name, figure in {"orders": orders, "recovered": recovered, "changes": change
 tables.verdicts(paper, store.frame([run]))
 
 # %% [markdown]
+# (ablation-pyramid-order-repeats)=
+# ## From other seeds, and for longer
+#
+# This run stands in the first column; the others were made once and are stored with the commit that
+# made them. Each line is the paper's order minus another, paired by volume, for the training from the
+# run's own seed. Which signs change?
+
+
+# %%
+from recon.results.repeats import chosen_rows, repeats
+
+references = store.reference_runs("ablation_pyramid_order")
+lead = chosen_rows("psnr", lambda row: row.get("against"), region="body", method=PAPERS_ORDER)
+caption = f"{names[PAPERS_ORDER]} minus another order, PSNR in dB, mean and 95 % interval"
+repeats([run, *references], lead, caption, names=names)
+
+# %%
+tables.references(references)
+
+# %% [markdown]
 # ## What differs from the paper
 #
 # - **Data and training** as in {doc}`pcrnn`: simulated by default, a short training on bands of rows.

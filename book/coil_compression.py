@@ -542,6 +542,31 @@ for label, figure in {"compressed": figure_4, "coils": figure_5, "median": figur
 tables.verdicts(paper, store.frame([run]))
 
 # %% [markdown]
+# (coil-compression-repeats)=
+# ## From other seeds, and for longer
+#
+# This run stands in the first column; the others were made once and are stored with the commit that
+# made them. What does each number of virtual coils reach, and is the order the same?
+
+
+# %%
+from recon.results.repeats import chosen_rows, repeats
+
+references = store.reference_runs("coil_compression")
+
+
+def network(row):
+    """A row of a network over all volumes of the set that it was trained on."""
+    return row["method"] if row["method"].startswith("pcrnn_") and row["data"] == data else None
+
+
+score = chosen_rows("psnr", network, region="body", against=None)
+repeats([run, *references], score, "PSNR, dB, mean and 95 % interval", names=title, sign="")
+
+# %%
+tables.references(references)
+
+# %% [markdown]
 # ## What differs from the paper
 #
 # - **Arrays.** The simulated sets draw 2 to 28 coils evenly. fastMRI's brains have mostly 4 to 20, so

@@ -355,6 +355,25 @@ store.save_figure(run, "contrasts", figure)
 tables.verdicts(paper, store.frame([run]))
 
 # %% [markdown]
+# (pcrnn-brain-repeats)=
+# ## From other seeds, and for longer
+#
+# This run stands in the first column; the others were made once and are stored with the commit that
+# made them. A seed is that of the trainings and of the masks; the test scans stay the same. Does the
+# order hold?
+
+
+# %%
+from recon.results.repeats import chosen_rows, repeats
+
+references = store.reference_runs("pcrnn_brain")
+gain = chosen_rows("psnr", lambda row: row["method"], against="zero_filled", region="body")
+repeats([run, *references], gain, "PSNR over zero-filled, dB, mean and 95 % interval")
+
+# %%
+tables.references(references)
+
+# %% [markdown]
 # ## What differs from the paper
 #
 # - **Data, training and networks** as in {doc}`comparison`: simulated by default, minutes instead of

@@ -494,6 +494,27 @@ store.save_figure(run, "faces", comparison)
 tables.verdicts(paper, store.frame([run]))
 
 # %% [markdown]
+# (replication-repeats)=
+# ## From other seeds, and for longer
+#
+# This run stands in the first column; the others were made once and are stored with the commit that
+# made them. Each line is the faithful network minus one with a deviation, paired by volume. Does each
+# suspect cost the same whatever the seed and the length of the training?
+
+
+# %%
+from recon.results.repeats import chosen_rows, repeats
+
+references = store.reference_runs("replication")
+cost = {"metric": "psnr", "region": "centre", "method": "faithful", "accel": accel}
+suspect = chosen_rows(line=lambda row: row.get("against"), **cost)
+caption = "What a deviation costs, dB of PSNR, mean and 95 % interval"
+repeats([run, *references], suspect, caption, names=paper.methods)
+
+# %%
+tables.references(references)
+
+# %% [markdown]
 # ## What stays open
 #
 # - **Listings, not code.** Nothing is known of what ran beyond what is printed. Listing 3 does not
