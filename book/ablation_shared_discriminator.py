@@ -33,7 +33,9 @@ profile = "quick"  # quick (2 minutes, tiny networks), standard (40 minutes), pa
 data = "simulated_retina"  # a set with two domains: simulated_retina, oct_folders, ...
 data_root = ""  # folder of the data set, where it is not simulated
 optimiser = "joint"  # who learns from which loss, where it is not the question: joint or split
-variants = "all"  # or names joined by commas, such as separate,transposed,no_skips,cyclegan
+variants = (
+    "all"  # or names joined by commas, such as two_discriminators,transposed,no_skips,cyclegan
+)
 repeats = 0  # seeds of each model; 0: the profile's
 seed = 0  # of every random stream; the first of the repeats
 device = "auto"  # auto, cpu, cuda
@@ -165,13 +167,13 @@ class Profile:
     variants: tuple[str, ...] = tuple(VARIANTS)
 
 
-QUICK = TranslationSchedule(steps=80, batch=1, rate=2e-3, pretrain=60)
-STANDARD = TranslationSchedule(steps=200, batch=1, rate=1e-3, pretrain=100, judged=4)
+QUICK = TranslationSchedule(steps=70, batch=1, rate=2e-3, pretrain=50)
+STANDARD = TranslationSchedule(steps=150, batch=2, rate=1e-3, pretrain=60)
 PAPER = TranslationSchedule(steps=1_268_000, batch=4)
 TINY = {"width": 8, "depth": 2, "blocks": 2, "discriminator_depth": 4}
 SMALL = {"width": 8, "depth": 3, "blocks": 3, "discriminator_depth": 5}
 PROFILES = {
-    "quick": Profile(TINY, 64, QUICK, 2, 2, 120, tuple(VARIANTS)[:5]),
+    "quick": Profile(TINY, 64, QUICK, 1, 2, 150, tuple(VARIANTS)[:5]),
     "standard": Profile(SMALL, 64, STANDARD, 1, 5, 200),
     "paper": Profile({}, 0, PAPER, 0, 5, 10_000),  # tables A.1 and A.2, 245 epochs
 }
@@ -295,6 +297,10 @@ changes.effect_table(found, titles, METRICS, titles[REFERENCE])
 for name, own in found.items():
     far = [METRICS[m][0].split(" (")[0] for m, effect in own.items() if effect.beyond]
     print(f"{titles[name]}: beyond the seeds in {len(far)} of {len(own)} scores", far or "")
+for m in [m for m in METRICS if m in noisy and m != "checkerboard_added"]:
+    means = scores[scores.metric == m].groupby(["variant", "seed"])["value"].mean()
+    better = (means < noisy[m]) if m == "edge_blur" else (means > noisy[m])
+    print(f"{METRICS[m][0]}: {better.sum()} of {len(means)} trainings better than the noisy image")
 if len(seeds) < 2:
     print("each model was trained once, so the spread over seeds is unknown")
 
@@ -355,7 +361,9 @@ table.map("{:+.1f} dB".format, na_action="ignore").fillna("–")
 # a real one of the other domain. The shared discriminator does, and has to decide.
 
 # %% mystnb={"figure": {"name": "fig-gan-judged", "caption": "Mean probability that the discriminators give to real and generated test crops: to be a real one of high or of low noise, or generated (with two discriminators the mean of both). Bars are means over seeds, dots single trainings."}, "image": {"alt": "A panel for each model with groups of three bars for real and generated images of either domain."}}
-compared = {n: labels[n] for n in (REFERENCE, "separate", "other_optimiser") if n in names}
+compared = {
+    n: labels[n] for n in (REFERENCE, "two_discriminators", "other_optimiser") if n in names
+}
 bars = changes.judged(said, compared)
 
 # %%
@@ -389,7 +397,7 @@ for name, label in {REFERENCE: "each image (A.2)", "visible": "both domains"}.it
         model = VARIANTS[name].build(own, images, shape, **chosen.sizes)
         given = (chosen.alone, own, 8, 1e-3, device, f"{label}, seed {own}")
         right = learn_domains(model, images, shape, *given)
-        apart = [told_apart(judgements(model, eye, shape, seed)) for eye in eyes]
+        apart = [told_apart(judgements(model, e, shape, seed, generated=False)) for e in eyes]
         last = sum(right[-20:]) / len(right[-20:])
         able[label, own] = {"right in training": last, "told apart in test eyes": np.mean(apart)}
         able[label, own]["least told apart in an eye"] = np.min(apart)
@@ -398,13 +406,21 @@ pd.DataFrame(able).T.rename_axis(["normalised over", "seed"]).round(2)
 # %% [markdown]
 # ## What the joint optimiser does to the discriminator
 #
-# On fresh generated images, the probabilities of being real (of the target domain) and of being
-# generated. If the joint loss pulls the discriminator to one half for each, both curves meet there;
-# split, it is free to find the fakes.
+# Take a discriminator that knows a generated image when it sees one. Split, it calls it fake. Joint, a
+# fresh image asks to be called real and its copies in the pool ask to be called fake, and the sum is
+# least at one half for each. Now take a *blind* one, for which all images are alike. It can do no
+# better than to give each class the share of the terms that ask for it. Shared and split, these are
+# two of four for fake and one for each domain; shared and joint, two of six for each class; with two
+# discriminators, one of two for fake and for real, and one and two of three if joint. Blind or
+# half-sighted: where do the trainings end?
 
-# %% mystnb={"figure": {"name": "fig-gan-chances", "caption": "How the discriminators take fresh generated images during training, by regime: pale lines are trainings, bold ones their mean. Dotted: one half."}, "image": {"alt": "A panel for each regime with two curves over steps, the probability of real and of generated."}}
+# %% mystnb={"figure": {"name": "fig-gan-chances", "caption": "How the discriminators take fresh generated images during training, by regime: pale lines are trainings, bold ones their mean. Dotted: one half. Dashed: what a blind discriminator says."}, "image": {"alt": "A panel for each regime with two curves over steps, the probability of real and of generated, and dashed lines."}}
+from recon.learning.changes import blind_guess
+
+guesses = {n: blind_guess(VARIANTS[n].shared, regimes[n]) for n in names}
 curves = {label: [histories[n, s] for s in seeds] for n, label in compared.items()}
-regime_curves = changes.chances(curves)
+levels = {label: guesses[n] for n, label in compared.items()}
+regime_curves = changes.chances(curves, levels)
 
 # %%
 LAST = {
@@ -414,9 +430,10 @@ LAST = {
 }
 ends = {}
 for name in names:
-    rows = [entry for s in seeds for entry in histories[name, s][-schedule.steps // 4 :]]
-    means = pd.DataFrame(rows)[list(LAST)].mean()
-    ends[labels[name]] = means.rename(LAST).map("{:.2f}".format)
+    last = [entry for s in seeds for entry in histories[name, s][-schedule.steps // 4 :]]
+    means = pd.DataFrame(last)[list(LAST)].mean().rename(LAST)
+    means["blind: real"], means["blind: fake"] = guesses[name].values()
+    ends[labels[name]] = means.map("{:.2f}".format)
 pd.DataFrame(ends).T.rename_axis("last quarter of the steps")
 
 # %% [markdown]
@@ -432,7 +449,12 @@ from recon.results import claims, provenance, store, tables
 from recon.results.statistics import summarise
 
 constants = {"data": data, "task": "denoising_changes", "accel": 5}
-pairs = [(a, b) for a in names for b in names if a != b]
+pairs = [(REFERENCE, n) for n in names[1:]] + [(n, REFERENCE) for n in names[1:]]
+pairs += [
+    ("two_discriminators", n)
+    for n in names[1:]
+    if "two_discriminators" in names and n != "two_discriminators"
+]
 claimed = ["psnr", "psnr_truth", "edge_blur", "checkerboard_added", "told_apart", "score_change"]
 rows = []
 for own in seeds:

@@ -46,9 +46,6 @@ class TranslationSchedule:
         "joint" steps everything by the sum of all losses, as equation 1 is written: the
         discriminator too is then trained to call a generated image real. "split" lets the
         generators' loss reach the generators alone, as is usual.
-    judged : int
-        Images of each kind and domain that the discriminator learns from in a step; 0: ``batch``.
-        It costs a fraction of what the generators do, so a short training may show it more.
     double_softmax : bool
         Whether probabilities, not scores, go into the cross-entropy, which takes the softmax once
         more: so later versions of the published code. It confines every term of three classes to
@@ -63,7 +60,6 @@ class TranslationSchedule:
     cycle: float = 10.0
     pretrain: int = 0
     optimiser: str = "joint"
-    judged: int = 0
     double_softmax: bool = False
 
     def __post_init__(self) -> None:
@@ -73,8 +69,6 @@ class TranslationSchedule:
             raise InputError(
                 "steps, batch, crop and pool have to be at least 1, and pretrain at least 0"
             )
-        if self.judged and self.judged < self.batch:
-            raise InputError(f"judged is {self.judged}; it has to be at least the batch, or 0")
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -101,8 +95,8 @@ class Pool(nn.Module):
         self.register_buffer("images", torch.zeros(size, 1, *shape))
         self.register_buffer("filled", torch.zeros((), dtype=torch.long))
 
-    def exchange(self, images: Tensor, rng: np.random.Generator, count: int) -> Tensor:
-        """Put images in, in random places once it is full, and draw `count`, with replacement.
+    def exchange(self, images: Tensor, rng: np.random.Generator) -> Tensor:
+        """Put images in, in random places once it is full, and draw as many, with replacement.
 
         ``images`` and the result: ``(batch, 1, height, width)``, the latter without gradients.
         """
@@ -110,7 +104,7 @@ class Pool(nn.Module):
             filled, size = int(self.filled), len(self.images)
             self.images[filled if filled < size else rng.integers(size)] = image
             self.filled.fill_(min(filled + 1, size))
-        return self.images[rng.integers(int(self.filled), size=count)]
+        return self.images[rng.integers(int(self.filled), size=len(images))]
 
 
 def copying(model: HDCycleGAN, real: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
@@ -142,8 +136,7 @@ def losses(
     ----------
     model : HDCycleGAN
     real : mapping
-        Images ``(judged, 1, height, width)`` of "high" and of "low" noise, unpaired; the first
-        ``batch`` are translated.
+        Images ``(batch, 1, height, width)`` of "high" and of "low" noise, unpaired.
     pools : mapping
         A `Pool` for generated images of each domain; what is generated here goes in.
     schedule, rng
@@ -157,8 +150,7 @@ def losses(
         one of its domain (``fake_as_real``) and for generated (``fake_as_fake``), and a real one
         for what it is (``real_as_real``).
     """
-    given = {domain: images[: schedule.batch] for domain, images in real.items()}
-    made = {"high": model.to_high(given["low"]), "low": model.to_low(given["high"])}
+    made = {"high": model.to_high(real["low"]), "low": model.to_low(real["high"])}
     back = {"high": model.to_high(made["low"]), "low": model.to_low(made["high"])}
     parts = {"generator": 0.0, "discriminator": 0.0, "cycle": 0.0}
     chances = {"fake_as_real": 0.0, "fake_as_fake": 0.0, "real_as_real": 0.0}
@@ -171,10 +163,10 @@ def losses(
         kind = model.judge(domain)[1]
         fresh = model.logits(made[domain], domain, frozen=schedule.optimiser == "split")
         parts["generator"] += entropy(fresh, kind)
-        drawn = pools[domain].exchange(made[domain], rng, len(real[domain]))
+        drawn = pools[domain].exchange(made[domain], rng)
         old, true = model.logits(torch.cat([drawn, real[domain]]), domain).chunk(2)
         parts["discriminator"] += entropy(old, FAKE) + entropy(true, kind)
-        parts["cycle"] += (back[domain] - given[domain]).abs().mean()
+        parts["cycle"] += (back[domain] - real[domain]).abs().mean()
         with torch.no_grad():
             chance = fresh.softmax(1).mean(0)
             chances["fake_as_real"] += chance[kind].item() / 2

@@ -25,6 +25,7 @@ __all__ = [
     "VARIANTS",
     "Subject",
     "Variant",
+    "blind_guess",
     "judgements",
     "open_eyes",
     "score_images",
@@ -91,14 +92,30 @@ class Variant:
 
 VARIANTS = {
     "hdcyclegan": Variant("HDcycleGAN"),
-    "separate": Variant("two discriminators", shared=False),
+    "two_discriminators": Variant("two discriminators", shared=False),
     "transposed": Variant("transposed convolutions", resize=False),
     "no_skips": Variant("no skips", skips=False),
     "other_optimiser": Variant("the other optimiser", switched=True),
     "visible": Variant("noise level visible", visible=True),
-    "separate_visible": Variant("two discriminators, visible", shared=False, visible=True),
+    "two_visible": Variant("two discriminators, visible", shared=False, visible=True),
     "cyclegan": Variant("plain cycleGAN", False, False, False, None),
 }
+
+
+def blind_guess(shared: bool, optimiser: str) -> dict[str, float]:
+    """What equations 2 and 3 are least for, if a discriminator sees no difference between images.
+
+    It then gives every class the share of the terms that ask for it: a generated image of the pool
+    and a real one of each domain, and in the joint regime a fresh generated image, as real.
+
+    Returns
+    -------
+    dict
+        ``real``, of one domain, and ``fake``.
+    """
+    real, fake = (2 if optimiser == "joint" else 1), (2 if shared else 1)
+    terms = real * (2 if shared else 1) + fake
+    return {"real": real / terms, "fake": fake / terms}
 
 
 @dataclass(frozen=True)
@@ -166,7 +183,9 @@ def score_images(images: np.ndarray, eye: Subject, step: int) -> dict[str, float
 
 
 @torch.inference_mode()
-def judgements(model: HDCycleGAN, eye: Subject, shape: tuple[int, int], seed: int) -> pd.DataFrame:
+def judgements(
+    model: HDCycleGAN, eye: Subject, shape: tuple[int, int], seed: int, generated: bool = True
+) -> pd.DataFrame:
     """What the discriminators say of crops of a test volume, as in figure A.1.
 
     Parameters
@@ -177,6 +196,8 @@ def judgements(model: HDCycleGAN, eye: Subject, shape: tuple[int, int], seed: in
         Of the crops: that of the training.
     seed : int
         Of where they are cut.
+    generated : bool
+        Whether to ask about generated images too.
 
     Returns
     -------
@@ -187,9 +208,12 @@ def judgements(model: HDCycleGAN, eye: Subject, shape: tuple[int, int], seed: in
     """
     device = next(model.parameters()).device
     real = {"high": eye.noisy, "low": eye.partner}
-    made = {"low": denoise(model, eye.noisy), "high": translate(model.to_high, eye.partner)}
+    asked = {"real": real}
+    if generated:
+        made = {"low": denoise(model, eye.noisy), "high": translate(model.to_high, eye.partner)}
+        asked["generated"] = made
     lines = []
-    for kind, stacks in (("real", real), ("generated", made)):
+    for kind, stacks in asked.items():
         for domain, images in stacks.items():
             images = [image for image in images if image.max() > 0]  # a dead generator's is black
             if not images:

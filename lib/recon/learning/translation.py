@@ -163,9 +163,8 @@ def fit_translation(
     for step in tqdm(range(len(history), total), label, mininterval=2):
         # A generator a step: going on needs none that was saved.
         rng = np.random.default_rng(seed_of(seed, "step", step))
-        count = schedule.batch if step < schedule.pretrain else schedule.judged or schedule.batch
         real = {
-            domain: draw_crops(images, count, schedule.shape, rng).to(chosen)
+            domain: draw_crops(images, schedule.batch, schedule.shape, rng).to(chosen)
             for domain, images in (("high", high), ("low", low))
         }
         if step < schedule.pretrain:

@@ -242,13 +242,19 @@ def judged(said: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
     return figure
 
 
-def chances(histories: Mapping[str, Sequence[Sequence[dict]]], smooth: int = 10) -> Figure:
+def chances(
+    histories: Mapping[str, Sequence[Sequence[dict]]],
+    levels: Mapping[str, Mapping[str, float]],
+    smooth: int = 10,
+) -> Figure:
     """How discriminators take fresh generated images, step by step, mean over seeds.
 
     Parameters
     ----------
     histories : mapping
         Title to the histories of its trainings; steps without the probabilities are left out.
+    levels : mapping
+        Title to what guessing gives, ``real`` and ``fake``: dashed lines.
     smooth : int
         Steps of a running mean.
     """
@@ -262,6 +268,8 @@ def chances(histories: Mapping[str, Sequence[Sequence[dict]]], smooth: int = 10)
             curve = pd.DataFrame(rows).T.rolling(smooth, min_periods=1).mean()
             axis.plot(curve, color=colour, alpha=0.25, linewidth=0.8)
             axis.plot(curve.mean(axis=1), color=colour, label=label)
+            guess = levels[title][name.removeprefix("fake_as_")]
+            axis.axhline(guess, color=colour, linestyle="--", linewidth=0.8)
         axis.axhline(0.5, color="#666666", linestyle=":")
         axis.set_title(title)
         axis.set_xlabel("step")
