@@ -18,8 +18,8 @@ from recon.learning.adversarial import TranslationSchedule
 from recon.learning.artefacts import blurred_courses, edge_blur, grid_peak
 from recon.learning.denoising_scores import Pair, prepare, score
 from recon.learning.translation import denoise, draw_crops, translate
-from recon.networks.cyclegan import DOMAINS, HDCycleGAN
-from recon.networks.domain_norm import with_domain_norm
+from recon.networks.cyclegan import DOMAINS, Discriminator, HDCycleGAN, InstanceNorm
+from recon.networks.domain_norm import DomainNorm, measure
 
 __all__ = [
     "VARIANTS",
@@ -80,7 +80,8 @@ class Variant:
         if self.visible:
             rng = np.random.default_rng(seed)
             crops = [draw_crops(images[domain], CROPS, shape, rng) for domain in DOMAINS]
-            with_domain_norm(model, torch.cat(crops))
+            for domain in DOMAINS:
+                _normalise_over_domains(model.judge(domain)[0], torch.cat(crops))
         return model
 
     def schedule(self, schedule: TranslationSchedule) -> TranslationSchedule:
@@ -88,6 +89,15 @@ class Variant:
         if not self.switched:
             return schedule
         return replace(schedule, optimiser="split" if schedule.optimiser == "joint" else "joint")
+
+
+def _normalise_over_domains(judge: Discriminator, crops: torch.Tensor) -> None:
+    """Put `DomainNorm`, measured on crops of both domains, where a discriminator's norms were."""
+    for part in [*judge.modules()]:
+        for name, child in part.named_children():
+            if isinstance(child, InstanceNorm):
+                setattr(part, name, DomainNorm(child.num_channels))
+    measure(judge, crops)
 
 
 VARIANTS = {
