@@ -14,8 +14,8 @@
 # one into the other from images that are not paired, with a cycleGAN {cite:p}`zhu2017`. That did not
 # work as it was, they write, and name three changes that made HDcycleGAN of it: skip connections
 # against blur, resize-convolutions against checkerboards, and one discriminator for both domains
-# instead of two. They show no measurement of any of the three; this chapter takes them back one at a
-# time and measures each. It asks the same of a fourth choice that only the code tells of: whether the
+# instead of two. But for the discriminators' scores in figure A.1 they show no measurement of any of
+# the three; this chapter takes them back one at a time and measures each. It asks the same of a fourth choice that only the code tells of: whether the
 # discriminator is trained by the generators' loss too.
 #
 # Trainings of generative adversarial networks vary. So every model is trained from several seeds,
@@ -137,9 +137,9 @@ source(losses)
 # ## Models and trainings
 #
 # Widths, steps and seeds by profile. Before the adversarial training, the generators learn to copy
-# images for some steps, which section 4 of the paper suggests for future work. Without, short
-# trainings of ours ended in *negatives*: two generators that both invert the grey scale satisfy
-# the cycle, and the discriminator had too little time to object. The profile `paper` does without.
+# images for some steps, which section 4 of the paper suggests for future work. Two generators that
+# both invert the grey scale satisfy the cycle too, and a short training that starts from random
+# weights may end there, in *negatives* (exercise 2). The profile `paper` does without copying.
 #
 # Normalisation over the image takes away how bright it is and how much it varies, so a crop of the
 # dark vitreous would come out as bright as the retina. Crops therefore keep the full height of the
@@ -356,9 +356,9 @@ table.map("{:+.1f} dB".format, na_action="ignore").fillna("–")
 # ## Does a discriminator tell the domains apart?
 #
 # Figure A.1 of the paper shows mean scores of images when they are judged as of low and as of high
-# noise. With two discriminators, the paper says, the scores of real images "do not change much"
-# between the two. Its explanation is that each has to learn what a B-scan is, and never sees
-# a real one of the other domain. The shared discriminator does, and has to decide.
+# noise. With two discriminators, it says, the scores of real images hardly change between the two,
+# because each has to learn for itself what a B-scan is. None ever meets a real one of the other
+# domain, either. The shared discriminator does, and has to decide.
 
 # %% mystnb={"figure": {"name": "fig-gan-judged", "caption": "Mean probability that the discriminators give to real and generated test crops: to be a real one of high or of low noise, or generated (with two discriminators the mean of both). Bars are means over seeds, dots single trainings."}, "image": {"alt": "A panel for each model with groups of three bars for real and generated images of either domain."}}
 compared = {
@@ -381,8 +381,8 @@ table.groupby("variant").agg(["mean", "min", "max"]).reindex(names).rename(title
 # ### Could it, if that were all it had to do?
 #
 # Every layer of table A.2 divides each channel of an image by its deviation over that image. Behind a
-# filter that lets only fine grain pass, an image with much grain and one with little then look alike,
-# and the level of noise is just what tells the domains apart. So take the shared discriminator
+# filter that lets only fine grain pass, an image with much grain and one with little then have the
+# same deviation, and the level of noise is just what tells the domains apart. So take the shared discriminator
 # alone, show it real images only, and let it learn which domain they come from: once as printed, once
 # normalised over both domains, by means and deviations that are measured before the training and the
 # same for every image ({doc}`hdcyclegan` goes on from there).
