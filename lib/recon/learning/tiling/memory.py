@@ -81,9 +81,13 @@ def predict_mb(
     return SLACK * peak / 1e6 + window_mb(window, channels)
 
 
-def window_mb(window: tuple[int, ...], channels: int) -> float:
-    """What a window costs in MB whatever the network: it is held as read, as padded, as checked."""
-    return prod(window) * channels * 4 * 3 / 1e6 + FIXED_MB
+def window_mb(window: tuple[int, ...], channels: int, outgoing: int = 0) -> float:
+    """What a window costs in MB whatever the network does.
+
+    It is held as read, as padded, as checked; its output of ``outgoing`` channels, where not
+    counted already, as computed and as copied.
+    """
+    return prod(window) * 4 * (3 * channels + 2 * outgoing) / 1e6 + FIXED_MB
 
 
 def blocked(channels: int) -> int:

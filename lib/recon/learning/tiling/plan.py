@@ -214,7 +214,8 @@ def plan_tiles(
     inexact, onednn, small = bits(graph, shape, axes, batch)
     like_strips = strips and streams(graph, onednn, like)
     runner = Strips(graph, onednn, len(shape), like.element_size()) if like_strips else None
-    widest = max(channels_of(graph, channels).values()) if graph is not None else 1
+    counts = channels_of(graph, channels) if graph is not None else {}
+    widest, outgoing = max(counts.values(), default=1), list(counts.values() or [1])[-1]
 
     def window_of(wanted: tuple[int, ...]) -> tuple[int, ...]:
         return tuple(max(s.stop - s.start for s in spans) for spans in spans_of(wanted))
@@ -225,7 +226,7 @@ def plan_tiles(
         window = window_of(wanted)
         if runner is None:
             return predict_mb(graph, window, channels, like.element_size())
-        return SLACK * runner.peak_mb(window) + window_mb(window, channels + 2)
+        return SLACK * runner.peak_mb(window) + window_mb(window, channels, outgoing)
 
     def seconds(wanted: tuple[int, ...]) -> float:
         """Time of the whole image, in that of as many pixels in a fast cache."""
