@@ -47,7 +47,7 @@ def apply_tiled(
     ----------
     network : nn.Module
         Convolutional, in evaluation mode, on the device that shall compute.
-    image : Tensor, ndarray, HDF5 data set, or anything with shape, dtype and slices
+    image : Tensor, ndarray, HDF5 data set, Zarr array, or anything with shape, dtype and slices
         ``(height, width)`` or ``(depth, height, width)``, as the network's convolutions have axes.
         One more axis in front holds the channels if the network takes several, else slices that
         are images of their own; two more are ``(batch, channels)``.
@@ -60,7 +60,8 @@ def apply_tiled(
         Pixels that a tile brings along on each side; None: as many as exactness takes.
     out : str, Path or array-like, optional
         Where the result goes: a file to be made (``.npy``, or ``.h5`` with a data set ``data``),
-        or an array of the result's shape. None: a new array, or a tensor if the image is one.
+        or an array of the result's shape that takes slices, as Zarr's do. None: a new array, or
+        a tensor if the image is one.
     resume : bool
         Go on with a file that an interrupted run left.
     approximate : bool
