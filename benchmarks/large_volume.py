@@ -15,7 +15,6 @@ a busy machine stretches only the latter.
 import argparse
 import csv
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -45,27 +44,22 @@ def memory_mb(process: int | str, key: str) -> float:
     return next((int(x.split()[1]) * 1024 / 1e6 for x in lines if x.startswith(key)), 0.0)
 
 
-def processor_seconds(process: int) -> float:
-    """Of a process that is still there, threads included."""
-    fields = Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
 class Watched:
-    """The volume; notes how long it took to draw what was read."""
+    """The volume; notes when each slice was asked for, and how long drawing took until then."""
 
     dtype = Cortex.dtype
 
     def __init__(self, shape: tuple[int, int, int], note: Path):
-        self.data, self.shape, self.note, self.seconds = Cortex(shape), shape, note, 0.0
-        self.idle, self.begun = memory_mb("self", "VmRSS:"), time.process_time()
+        self.data, self.shape, self.note = Cortex(shape), shape, note
+        self.told = {"idle": memory_mb("self", "VmRSS:"), "drawing": 0.0, "asked": []}
 
     def __getitem__(self, where: Any) -> np.ndarray:
         begun = time.process_time()
+        if isinstance(where[1], slice):  # a slice; the first read only names the volume
+            self.told["asked"].append((begun, time.monotonic(), self.told["drawing"]))
+            self.note.write_text(json.dumps(self.told))
         found = self.data[where]
-        self.seconds += time.process_time() - begun
-        told = {"idle": self.idle, "simulation": self.seconds, "begun": self.begun}
-        self.note.write_text(json.dumps(told))
+        self.told["drawing"] += time.process_time() - begun
         return found
 
 
@@ -104,15 +98,17 @@ def main() -> None:
     child = subprocess.Popen([sys.executable, *sys.argv, "--work"])
     while child.poll() is None and time.monotonic() - begun < chosen.seconds:
         peak = max(peak, memory_mb(child.pid, "VmHWM:"))
-        spent = processor_seconds(child.pid)
         time.sleep(0.5)
-    took = time.monotonic() - begun
     child.send_signal(signal.SIGKILL)
     child.wait()
     told = json.loads((chosen.folder / "note.json").read_text())
-    done = pieces_done(chosen.folder)
-    voxels = (done - before) * shape[1] * shape[2]  # a slice is one piece under this cap
-    spent -= told["begun"]
+    asked = told["asked"]
+    if len(asked) < 2:
+        raise SystemExit("not one slice was done; give it more seconds")
+    # From the first slice's begin to the last one's: what was cut off by the kill does not count.
+    spent, took, drawing = (b - a for a, b in zip(asked[0], asked[-1], strict=True))
+    slices = len(asked) - 1
+    voxels = slices * shape[1] * shape[2]  # a slice is one piece under this cap
     row = {
         "width": chosen.width,
         "shape": " x ".join(map(str, shape)),
@@ -120,11 +116,11 @@ def main() -> None:
         "cap_mb": CAP_MB,
         "peak_mb": round(peak - told["idle"]),
         "resumed_at": before,
-        "slices_done": done - before,
+        "slices_done": slices,
         "voxels": voxels,
         "seconds": round(took),
-        "processor_seconds": round(spent),
-        "simulation_seconds": round(told["simulation"]),
+        "processor_seconds": round(spent, 1),
+        "simulation_seconds": round(drawing, 1),
         "threads": torch.get_num_threads(),
         "device": device_name(),
         "commit": git_state()["git_commit"][:10],
@@ -136,7 +132,7 @@ def main() -> None:
             table.writeheader()
         table.writerow(row)
     print(json.dumps(row, indent=1))
-    print(f"{voxels / max(spent - told['simulation'], 1):,.0f} voxels a second of the processor")
+    print(f"{voxels / (spent - drawing):,.0f} voxels a second of the processor")
     if chosen.discard:
         for name in ("result.npy.part", "result.npy.part.log", "note.json"):
             (chosen.folder / name).unlink(missing_ok=True)
