@@ -388,9 +388,8 @@ entry("Remedios, section 3.4", "patches of 32 and of 64", "identical training", 
 # ### A field four times as wide as its patches (table 1, section 3.4)
 #
 # The padded network's field is 133 pixels. Trained on 32 x 32, it never draws a pixel without padding
-# in sight, so its seams say how it treats padding, rather than how far it has learnt to look. The
-# cell counts the pixels of a patch that padding reaches (NaN in place of zeros goes through any weight).
-
+# in sight, so its seams say how it treats padding, rather than how far it has learnt to look. Padding
+# reaches half a field in from every side:
 
 # %% tags=["nbval-check-output"]
 def tainted_share(size: int) -> float:
@@ -400,7 +399,7 @@ def tainted_share(size: int) -> float:
     return 1 - (free / size) ** 2
 
 
-reached = ", ".join(f"{tainted_share(size):.1%} of {size}" for size in (32, 64, 133, 256))
+reached = ", ".join(f"{tainted_share(size):.1%} of {size}" for size in (32, 64, 256))
 entry("Remedios, section 3.4", "untainted pixels of a patch of 32", "some", f"tainted: {reached}")
 
 # %% [markdown]
@@ -454,7 +453,7 @@ def power(loss: float, heads: int = 50) -> float:
     return float(t.sf(limit) + t.cdf(-limit))
 
 
-least = optimize.brentq(lambda loss: power(loss) - 0.8, 0.01, 2)
+least = optimize.brentq(lambda loss: power(loss) - 0.8, 0.01, 1)
 entry("Remedios, figure 5", "significant loss", "none, untested", f"seen from {least:.2f} SD on")
 
 # %% [markdown]
