@@ -400,7 +400,7 @@ def tainted_share(size: int) -> float:
 
 
 reached = ", ".join(f"{tainted_share(size):.1%} of {size}" for size in (32, 64, 256))
-entry("Remedios, section 3.4", "untainted pixels of a patch of 32", "some", f"tainted: {reached}")
+entry("Remedios, section 3.4", "field learnt on 32 x 32", "32 to 133", f"tainted: {reached}")
 
 # %% [markdown]
 # ### Padded networks can be cropped too (section 2.1)
