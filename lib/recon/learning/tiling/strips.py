@@ -201,6 +201,7 @@ class Strips:
                     held[one] = min(held[one], max(0, stop - start) * self.channels[one])
         return peak * width / 1e6
 
+    @torch.inference_mode()
     def run(self, image: Tensor) -> Tensor:
         """The network on a window ``(1, channels, ...)``."""
         window = tuple(image.shape[2:])
@@ -216,16 +217,18 @@ class Strips:
                 one: held[one][1].narrow(2, a - held[one][0], b - a)
                 for one, (a, b) in step.given.items()
             }
-            new = self._compute(step, given, fixed)
-            del given
+            start, old = held.get(step.node, (step.first, None))
+            if old is None:
+                whole = new = self._compute(step, given, fixed)
+            else:
+                whole, new = self._joined(old, step, given, fixed)
+            del given, old
             if step.node is end:
                 if result is None:
                     result = new.new_empty(*new.shape[:2], total, *new.shape[3:])
                 result[:, :, step.first : step.last] = new
             if step.node.users.keys() - {self.nodes[-1]}:
-                start, old = held.get(step.node, (step.first, None))
-                whole = new if old is None else torch.cat([old, new], 2)
-                held[step.node] = (start if old is not None else step.first), whole
+                held[step.node] = start, whole
             for one, start in step.keep.items():
                 at, whole = held[one]
                 if one.op == "placeholder":
@@ -236,6 +239,25 @@ class Strips:
                 else:
                     del held[one]
         return result
+
+    def _joined(self, old: Tensor, step: Step, given: dict, fixed: dict) -> tuple[Tensor, Tensor]:
+        """Rows that were kept, with new ones below them; and the new ones alone."""
+        layer = self.modules.get(step.node.target) if step.node.op == "call_module" else None
+        values, count = list(given.values()), step.last - step.first
+        into = type(layer) is nn.ReLU or (step.node.target is operator.add and len(values) == 2)
+        if not into or old.shape[3:] != values[0].shape[3:]:
+            new = self._compute(step, given, fixed)
+            return torch.cat([old, new], 2), new
+        # The most frequent two write in place: to join later would copy a strip.
+        kept = old.shape[2]
+        whole = old.new_empty(*old.shape[:2], kept + count, *old.shape[3:])
+        whole[:, :, :kept] = old
+        new = whole[:, :, kept:]
+        if layer is None:
+            torch.add(*values, out=new)
+        else:
+            torch.clamp_min(values[0], 0, out=new)
+        return whole, new
 
     def _constants(self) -> dict[fx.Node, Any]:
         """Weights that the graph uses by themselves."""
