@@ -465,8 +465,8 @@ from recon.results.microscopy import beside
 
 source(Cortex.__getitem__)
 
-# %% mystnb={"figure": {"name": "fig-cortex", "caption": "The simulated cortex. Left: part of a slice, the surface of the brain on top, the blurred axis from left to right. Middle: the brightest of 16 slices, a fourth as wide. Right: the same without the blur; if the page was made with a real volume, that volume instead, without a scale."}, "image": {"alt": "Grey images of bright round cells, some with a thin process upwards, and of thin curved vessels on a grainy darker ground that ends at a curved edge."}}
-cortex, sharp = Cortex((16, 640, 512), seed), Cortex((16, 640, 512), seed, blur=0.411)
+# %% mystnb={"figure": {"name": "fig-cortex", "caption": "The simulated cortex. Left: part of a slice, the surface of the brain on top, the blurred axis from left to right. Middle: its lower right corner, the maximum of 48 slices. Right: the same without the blur; if the page was made with a real volume, that volume instead, on another scale."}, "image": {"alt": "Grey images of bright round cells, some with a thin process upwards, and of thin curved vessels on a grainy darker ground that ends at a curved edge."}}
+cortex, sharp = Cortex((48, 768, 512), seed), Cortex((48, 768, 512), seed, blur=0.411)
 _ = beside(cortex, sharp, microscopy)
 
 # %% [markdown]

@@ -23,7 +23,7 @@ def beside(blurred: Any, sharp: Any, real: str) -> Figure:
     Parameters
     ----------
     blurred, sharp : (slices, depth, optical) array
-        The simulated volume, with and without the wide point spread.
+        The simulated volume, with and without the wide point spread; 256 voxels wide or more.
     real : str
         A ``.npy`` file ``(slices, height, width)``; empty for none.
 
@@ -32,11 +32,10 @@ def beside(blurred: Any, sharp: Any, real: str) -> Figure:
     InputError
         If the file is not there or no volume.
     """
-    half = tuple(slice(n // 2, n // 2 + n // 4) for n in blurred.shape[1:])
-    zoom = (slice(None), *half)
+    zoom = (slice(None), *(slice(n - 256, n) for n in blurred.shape[1:]))
     images = {
-        "a slice": blurred[blurred.shape[0] // 2],
-        "maximum of 16 slices": blurred[zoom].max(0),
+        "a slice": blurred[8],
+        f"maximum of {blurred.shape[0]} slices": blurred[zoom].max(0),
     }
     if real:
         if not Path(real).is_file() or np.load(real, mmap_mode="r").ndim != 3:
