@@ -180,7 +180,7 @@ class Strips:
             for m in self.modules.values()
             if isinstance(m, CONVOLUTIONS)
         )
-        length, width = min(window[0], 3 * (rows + reach)), prod(window[1:]) * self.itemsize
+        length, width = min(window[0], 4 * rows + reach), prod(window[1:]) * self.itemsize
         held: dict[fx.Node, int] = {}
         peak = 0
         for step in self.steps(length, rows):
