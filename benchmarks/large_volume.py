@@ -15,6 +15,7 @@ a busy machine stretches only the latter.
 import argparse
 import csv
 import json
+import math
 import signal
 import subprocess
 import sys
@@ -25,7 +26,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from recon.learning.tiling import apply_tiled
+from recon.learning.tiling import apply_tiled, plan_tiles, receptive_field, trace
 from recon.networks.residual_sr import ValidResidual
 from recon.phantoms.microscopy import Cortex
 from recon.results.provenance import device_name, git_state
@@ -45,7 +46,7 @@ def memory_mb(process: int | str, key: str) -> float:
 
 
 class Watched:
-    """The volume; notes when each slice was asked for, and how long drawing took until then."""
+    """The volume; notes when each tile was asked for, and how long drawing took until then."""
 
     dtype = Cortex.dtype
 
@@ -55,7 +56,7 @@ class Watched:
 
     def __getitem__(self, where: Any) -> np.ndarray:
         begun = time.process_time()
-        if isinstance(where[1], slice):  # a slice; the first read only names the volume
+        if isinstance(where[1], slice):  # a tile; the first read only names the volume
             self.told["asked"].append((begun, time.monotonic(), self.told["drawing"]))
             self.note.write_text(json.dumps(self.told))
         found = self.data[where]
@@ -104,19 +105,23 @@ def main() -> None:
     told = json.loads((chosen.folder / "note.json").read_text())
     asked = told["asked"]
     if len(asked) < 2:
-        raise SystemExit("not one slice was done; give it more seconds")
-    # From the first slice's begin to the last one's: what was cut off by the kill does not count.
+        raise SystemExit("not one tile was done; give it more seconds")
+    # From the first tile's begin to the last one's: what was cut off by the kill does not count.
     spent, took, drawing = (b - a for a, b in zip(asked[0], asked[-1], strict=True))
-    slices = len(asked) - 1
-    voxels = slices * shape[1] * shape[2]  # a slice is one piece under this cap
+    network = ValidResidual(chosen.width)
+    field = receptive_field(network, check=False)
+    plan = plan_tiles(trace(network), field, shape[1:], memory_mb=TOOL_MB)
+    sizes = [math.prod(span.last - span.first for span in spans) for spans in plan.pieces()]
+    voxels = sum(sizes[(before + n) % len(sizes)] for n in range(len(asked) - 1))
     row = {
         "width": chosen.width,
         "shape": " x ".join(map(str, shape)),
         "gigabytes": round(np.prod(shape, dtype=np.int64) * 2 / 1e9, 2),
         "cap_mb": CAP_MB,
         "peak_mb": round(peak - told["idle"]),
+        "tile": " x ".join(map(str, plan.tile)),
         "resumed_at": before,
-        "slices_done": slices,
+        "tiles_done": len(asked) - 1,
         "voxels": voxels,
         "seconds": round(took),
         "processor_seconds": round(spent, 1),
