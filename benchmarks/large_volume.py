@@ -72,12 +72,13 @@ def work(shape: tuple[int, int, int], width: int, folder: Path) -> None:
     apply_tiled(network, image, memory_mb=TOOL_MB, out=folder / "result.npy", resume=True)
 
 
-def pieces_done(folder: Path) -> int:
-    """Pieces that a killed run would find again."""
+def state(folder: Path) -> tuple[str, int]:
+    """What the file in the making was made from, and its pieces."""
     if (folder / "result.npy").exists():
         raise SystemExit("the whole volume is done; remove the result to start again")
     log = folder / "result.npy.part.log"
-    return max(0, log.read_text().count("\n") - 1) if log.exists() else 0
+    lines = log.read_text().split("\n")[:-1] if log.exists() else [""]
+    return lines[0], len(lines) - 1
 
 
 def main() -> None:
@@ -94,7 +95,7 @@ def main() -> None:
     if chosen.work:
         work(shape, chosen.width, chosen.folder)
         return
-    before = pieces_done(chosen.folder)
+    key, before = state(chosen.folder)
     begun, peak = time.monotonic(), 0.0
     child = subprocess.Popen([sys.executable, *sys.argv, "--work"])
     while child.poll() is None and time.monotonic() - begun < chosen.seconds:
@@ -103,6 +104,8 @@ def main() -> None:
     child.send_signal(signal.SIGKILL)
     child.wait()
     told = json.loads((chosen.folder / "note.json").read_text())
+    if state(chosen.folder)[0] != key:
+        before = 0  # another network, or other tiles: begun anew
     asked = told["asked"]
     if len(asked) < 2:
         raise SystemExit("not one tile was done; give it more seconds")
