@@ -460,10 +460,10 @@ for metric, one in seconds.items():
 # and photons counted (Poisson noise). It is an array of any size that is computed where it is read.
 
 # %%
-from recon.phantoms.microscopy import Cortex
+from recon.phantoms.microscopy import Cortex, expected_box
 from recon.results.microscopy import beside
 
-source(Cortex.__getitem__)
+source(expected_box)
 
 # %% mystnb={"figure": {"name": "fig-cortex", "caption": "The simulated cortex. Left: part of a slice, the surface of the brain on top, the blurred axis from left to right. Middle: its lower right corner, the maximum of 48 slices. Right: the same without the blur; if the page was made with a real volume, that volume instead, on another scale."}, "image": {"alt": "Grey images of bright round cells, some with a thin process upwards, and of thin curved vessels on a grainy darker ground that ends at a curved edge."}}
 cortex, sharp = Cortex((48, 768, 512), seed), Cortex((48, 768, 512), seed, blur=0.411)

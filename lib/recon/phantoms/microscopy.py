@@ -22,7 +22,7 @@ from scipy import ndimage
 from recon.errors import InputError
 from recon.phantoms.cortex import capsules, draw, stream
 
-__all__ = ["CHUNK", "Cortex"]
+__all__ = ["CHUNK", "Cortex", "expected_box"]
 
 CHUNK = (16, 256, 256)
 FWHM = 2 * np.sqrt(2 * np.log(2))  # of a Gaussian, in standard deviations
