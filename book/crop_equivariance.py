@@ -548,6 +548,7 @@ tables.verdicts(paper, store.frame([run]))
 # | the studyforrest head {cite:p}`hanke2014` | `... --param data studyforrest_t1 --param data_root FOLDER` |
 # | T1-weighted volumes of OASIS-3, as NIfTI files | `... --param data oasis3_t1 --param data_root FOLDER --param profile paper` |
 # | any folder of NIfTI files with isotropic voxels | `... --param data nifti_folder --param data_root FOLDER` |
+# | a volume of microscopy, as `.npy`, to look at | `... --param microscopy FILE` |
 #
 # Files whose voxels are longer than wide are refused: they hold no truth to compare with. {doc}`data`
 # says where the sets are kept and under which licence.

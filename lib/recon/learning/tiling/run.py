@@ -52,7 +52,7 @@ def apply_tiled(
         One more axis in front holds the channels if the network takes several, else slices that
         are images of their own; two more are ``(batch, channels)``.
     tile : int or tuple of int, optional
-        Output pixels of a tile; None: the largest that the memory holds.
+        Output pixels of a tile; None: those that take least time within the memory.
     memory_mb : float, optional
         How much the process may grow meanwhile, a result that is kept in memory included; with
         several processes, all of them together beyond what an idle one takes. None: 1024 a tile.
