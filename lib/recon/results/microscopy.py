@@ -77,7 +77,7 @@ def extrapolated(runs: pd.DataFrame, shape: tuple[int, ...]) -> Any:
             [
                 f"{width}",
                 f"{part['shape'].iloc[0]}, {part.gigabytes.iloc[0]:.1f} GB",
-                f"{total.voxels / 1e6:,.0f} million ({total.voxels / whole:.0%})",
+                f"{total.voxels / 1e6:,.0f} million ({total.voxels / whole:.1%})",
                 f"{len(part)}",
                 f"{part.peak_mb.max():,.0f} of {part.cap_mb.max():,.0f} MB",
                 f"{total.voxels / busy:,.0f}",
