@@ -339,9 +339,9 @@ for margin in (0, 2, 16):
 # ## What each route costs
 #
 # Every tile computes its margin again. What is computed twice falls with the tile's size, the memory rises
-# with it, so the tile of the networks' training is seldom the best. `plan_tiles` finds one for a
-# budget; its memory is predicted from the sizes of the activations, and the tests hold it against the
-# resident set.
+# with it, so the tile of the networks' training need not be the best. `plan_tiles` looks for the one that
+# takes least time within a budget; its memory is predicted from the sizes of the activations, and the tests
+# hold it against the resident set.
 #
 # A tile need not be in memory all at once. To draw its next rows, a 3 x 3 convolution needs the last two rows
 # that it saw, and nothing else from before. So the tool computes a tile in strips, and every layer keeps
@@ -376,7 +376,8 @@ for name, net in (
     for budget, plan in plans.items():
         line = {"network": name, "budget": budget, "tile": plan.tile[0], "tiles": len(plan)}
         costs.append(line | {"pixels": f"{plan.work():.2f}"})
-pd.DataFrame(costs).pivot(index="budget", columns="network").swaplevel(axis=1).sort_index(axis=1)
+wide = pd.DataFrame(costs).pivot(index="budget", columns="network").swaplevel(axis=1)
+wide.sort_index(axis=1).loc[list(plans)]
 
 # %% [markdown]
 # Pixels are not seconds. An array that outgrows the processor's caches is read from memory again by every

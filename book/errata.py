@@ -391,6 +391,7 @@ entry("Remedios, section 3.4", "patches of 32 and of 64", "identical training", 
 # in sight, so its seams say how it treats padding, rather than how far it has learnt to look. Padding
 # reaches half a field in from every side:
 
+
 # %% tags=["nbval-check-output"]
 def tainted_share(size: int) -> float:
     """Share of the pixels of a patch that padding reaches in the padded network."""
