@@ -249,11 +249,14 @@ def test_what_strips_hold_does_not_grow_with_their_number():
         nn.Sequential(C(1, 4, 3, padding=1, padding_mode="reflect"), nn.ReLU()),
         nn.Sequential(C(1, 4, 3, padding=1), nn.PixelShuffle(2)),
         nn.Sequential(C(1, 4, 3), C(4, 4, 3)).to(memory_format=torch.channels_last),
+        nn.Sequential(nn.ReLU(), nn.Sigmoid()),
     ],
 )
 def test_what_cannot_be_cut_into_strips_is_left_in_tiles(network):
     graph = trace(network)
     assert not streams(graph, forced(graph), torch.zeros(1))
+    image = torch.randn(1, 1, 180, 176)
+    assert torch.equal(apply_tiled(network, image, [90, 64]), whole(network, image))
 
 
 def test_a_change_of_the_network_is_noticed():

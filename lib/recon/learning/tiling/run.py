@@ -102,6 +102,7 @@ def apply_tiled(
                 "out='result.npy' to write it to disk."
             )
     share = None if left is None else left / workers
+    tile = tuple(tile) if isinstance(tile, list) else tile
     asked = (field, layout.spatial, tile, share, layout.batch, not approximate, not layout.last)
     threads = torch.get_num_threads()
     plan = once(network, ("plan", *asked, threads), lambda: plan_tiles(graph, *asked))

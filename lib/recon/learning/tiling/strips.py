@@ -63,6 +63,8 @@ def streams(graph: fx.GraphModule | None, onednn: tuple[str, ...], like: Tensor)
     if graph is None or like.device.type != "cpu":
         return False
     modules = dict(graph.named_modules())
+    if not any(isinstance(layer, CONVOLUTIONS) for layer in modules.values()):
+        return False
     for node in graph.graph.nodes:
         layer = modules.get(node.target) if node.op == "call_module" else None
         shared = any(len(given.users) > 1 for given in node.all_input_nodes)
