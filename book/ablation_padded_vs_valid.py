@@ -25,7 +25,6 @@
 # %% tags=["parameters"]
 profile = "quick"  # quick (1 minute), standard (15 minutes), paper (published sizes, GPU)
 data = "simulated_brain_slices"  # the only set of this chapter
-data_root = ""  # unused: nothing is read from files
 contrast = "T1"  # T1, T2, FLAIR or T1POST
 noise = 0.1  # standard deviation of the noise; white matter is about 1
 patch = 64  # pixels of a tile in the comparisons, 48 to 96
@@ -37,7 +36,7 @@ from recon.phantoms.brain import CONTRASTS
 from recon.results import parameters
 
 rules = {
-    **{name: parameters.MRI[name] for name in ("profile", "data_root", "seed", "device")},
+    **{name: parameters.MRI[name] for name in ("profile", "seed", "device")},
     "data": parameters.one_of("simulated_brain_slices"),
     "contrast": parameters.one_of(*CONTRASTS),
     "noise": parameters.number(0.001, 1.0),
@@ -239,6 +238,16 @@ source(Interpreter.run_node)
 # %%
 from recon.learning.tiling.blending import blend
 
+NAMES = {
+    "constant_0": "side by side",
+    "constant_25": "mean, overlap 25 %",
+    "constant_50": "mean, overlap 50 %",
+    "gaussian_25": "Gaussian, overlap 25 %",
+    "gaussian_50": "Gaussian, overlap 50 %",
+    "hann_50": "Hann, overlap 50 %",
+    "padded_margin": "padded, margin cropped",
+    "valid_tiled": "valid",
+}
 SCHEMES = {
     "constant_0": ("constant", 0.0),
     "constant_25": ("constant", 0.25),
@@ -264,7 +273,7 @@ columns = {
     "largest": lambda e: f"{np.abs(e).max():.1e}",
 }
 shown = {
-    name: {
+    NAMES[name]: {
         **{title: say(runs[name]) for title, say in columns.items()},
         "s an image": f"{seconds[name]:.2f}",
     }
@@ -276,7 +285,8 @@ pd.DataFrame(shown).T.rename_axis("error / deviation")
 _ = tile_figures.error_maps(
     {
         "padded": {
-            n: runs[n][0, 0] for n in ("constant_50", "gaussian_50", "hann_50", "padded_margin")
+            NAMES[n]: runs[n][0, 0]
+            for n in ("constant_50", "gaussian_50", "hann_50", "padded_margin")
         }
     }
 )
@@ -328,11 +338,24 @@ for margin in (0, 2, 16):
 # %% [markdown]
 # ## What each route costs
 #
-# Every tile computes its margin again. The work beyond the whole image falls with the tile's size,
-# the memory rises with it, so the best tile is the largest that fits, not the size that the network
-# was trained at. `plan_tiles` finds it for a budget; its memory is predicted from the sizes of the
-# activations, and the tests hold it against the resident set. For an image of 4096 x 4096 pixels and
-# the published width of 64 feature maps:
+# Every tile computes its margin again. What is computed twice falls with the tile's size, the memory rises
+# with it, so the tile of the networks' training need not be the best. `plan_tiles` looks for the one that
+# takes least time within a budget; its memory is predicted from the sizes of the activations, and the tests
+# hold it against the resident set.
+#
+# A tile need not be in memory all at once. To draw its next rows, a 3 x 3 convolution needs the last two rows
+# that it saw, and nothing else from before. So the tool computes a tile in strips, and every layer keeps
+# the few rows that the next strip takes {cite:p}`alwani2016`. Within a tile nothing is
+# computed twice, however deep the network, and the memory of the activations is that of a strip:
+
+# %%
+from recon.learning.tiling.strips import Strips
+
+source(Strips.run)
+
+# %% [markdown]
+# For an image of 4096 x 4096 pixels and the published width of 64 feature maps, the pixels of all windows
+# over those of the image:
 
 # %%
 from recon.learning.tiling import plan_tiles, trace
@@ -343,21 +366,49 @@ for name, net in (
     ("padded, 66 convolutions", PaddedResidual()),
 ):
     graph, field = trace(net), receptive_field(net, check=False)
-    for budget in (200, 500, 1000, 4000):
-        plan = plan_tiles(graph, field, (4096, 4096), memory_mb=budget)
-        line = {"network": name, "budget, MB": budget, "tile": plan.tile[0], "tiles": len(plan)}
-        costs.append(line | {"work over the whole": f"{plan.work():.2f}"})
-    small = plan_tiles(graph, field, (4096, 4096), 64)
-    costs.append(
-        {
-            "network": name,
-            "budget, MB": "–",
-            "tile": 64,
-            "tiles": len(small),
-            "work over the whole": f"{small.work():.2f}",
-        }
-    )
-pd.DataFrame(costs).set_index("network")
+    size = (4096, 4096)
+    plans = {
+        f"{budget} MB": plan_tiles(graph, field, size, memory_mb=budget)
+        for budget in (200, 500, 1000, 4000)
+    }
+    plans["4000 MB, no strips"] = plan_tiles(graph, field, size, memory_mb=4000, strips=False)
+    plans["tiles of 64"] = plan_tiles(graph, field, size, 64)
+    for budget, plan in plans.items():
+        line = {"network": name, "budget": budget, "tile": plan.tile[0], "tiles": len(plan)}
+        costs.append(line | {"pixels": f"{plan.work():.2f}"})
+wide = pd.DataFrame(costs).pivot(index="budget", columns="network").swaplevel(axis=1)
+wide.sort_index(axis=1).loc[list(plans)]
+
+# %% [markdown]
+# Pixels are not seconds. An array that outgrows the processor's caches is read from memory again by every
+# layer, so a large tile can be slower than several small ones, and a whole image slower than its tiles. Each
+# route on one image, in turn, five times; all that is exact is marked by its bits:
+
+# %%
+from recon.learning.slicewise import timings
+
+side = 640
+torch.manual_seed(seed)
+large = torch.randn(1, 1, side, side, device=where)
+with torch.no_grad():
+    reference = padded(large).cpu()
+routes = {
+    "whole image": lambda: padded(large).cpu(),
+    "strips, planned tile": lambda: apply_tiled(padded, large, check=False).cpu(),
+    "tiles of 64, margin cropped": lambda: apply_tiled(padded, large, 64, check=False).cpu(),
+    "tiles of 256, margin cropped": lambda: apply_tiled(padded, large, 256, check=False).cpu(),
+    "Gaussian, 64, overlap 50 %": lambda: blend(padded, large, 64, 0.5, "gaussian").cpu(),
+}
+with torch.no_grad():
+    clock = timings(routes).median()
+    equal = {name: torch.equal(run(), reference) for name, run in routes.items()}
+each = pd.DataFrame({"seconds": clock.round(3), "equal bits": equal})
+each.assign(**{"over the whole": (clock / clock["whole image"]).round(2)})
+
+# %% [markdown]
+# `benchmarks/tiling_monai.py` compares with MONAI itself, at equal exactness, several sizes and widths;
+# `benchmarks/tiling_memory.py` measures the resident set from 256 to 16384 pixels a side. {doc}`crop_equivariance`
+# takes a volume of 8 GB through.
 
 # %% [markdown]
 # ## What this run says of the paper's claims
@@ -430,5 +481,7 @@ tables.verdicts(paper, store.frame([run]))
 # 1. Replace zero padding by `padding_mode="reflect"`. Do the seams weaken? Does the exact margin
 #    change?
 # 2. Train with `noise=0.3`. What becomes of the effective receptive field, and why?
-# 3. Write a network with a U-Net's strides. Which sizes of tiles does `plan_tiles` choose, and what
+# 3. How many rows does the published padded network keep between two strips, all layers together? Compare
+#    with the rows of a tile's two margins.
+# 4. Write a network with a U-Net's strides. Which sizes of tiles does `plan_tiles` choose, and what
 #    happens to an image whose size the strides do not divide?

@@ -212,11 +212,6 @@ def test_tiles_smaller_than_the_margins_are_refused():
         slicewise.tiled(ValidResidual(4), torch.zeros(1, 1, 40, 40), 32)
 
 
-@pytest.mark.parametrize(("kind", "blocks"), [(ValidResidual, 7), (PaddedResidual, 3)])
-def test_receptive_fields_are_those_of_the_formula(kind, blocks):
-    assert slicewise.receptive_field(lambda: kind(1, blocks), 61) == 5 + 4 * blocks
-
-
 def test_scores_are_those_of_the_definition(volume):
     truth = truth_slices(volume, 4, 8)
     start = input_slices(truth, 4)

@@ -38,6 +38,35 @@ def test_arrays_slices_and_files_in_and_out(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["in.h5", "out.h5", "out.npy"]
 
 
+class Chunked:
+    """The manners of a Zarr array: shape, dtype, chunks; read and written by slices alone."""
+
+    chunks = (1, 64, 64)
+
+    def __init__(self, data):
+        self.data, self.shape, self.dtype = data, data.shape, data.dtype
+        self.largest = 0
+
+    def __getitem__(self, where):
+        piece = self.data[where].copy()
+        self.largest = max(self.largest, piece.size)
+        return piece
+
+    def __setitem__(self, where, piece):
+        assert all(isinstance(part, slice) for part in where)
+        assert isinstance(piece, np.ndarray) and piece.dtype == self.dtype
+        self.data[where] = piece
+
+
+def test_arrays_in_chunks_are_read_and_written_piece_by_piece():
+    network = ValidResidual(8, 1)
+    stack = np.random.default_rng(0).integers(0, 900, (3, 150, 160), np.uint16)
+    given, target = Chunked(stack), Chunked(np.zeros(stack.shape, np.float32))
+    assert apply_tiled(network, given, 70, out=target) is target
+    assert np.array_equal(target.data, apply_tiled(network, stack.astype(np.float32), 40))
+    assert given.largest <= 82 * 82
+
+
 def whole_plain_slice(network, image):
     return whole(network, torch.from_numpy(image)[None, None])[0, 0].numpy()
 

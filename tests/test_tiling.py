@@ -1,5 +1,7 @@
 """Tiling: receptive fields, the last bit, budgets, bad input, and what happens after a kill."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -17,7 +19,10 @@ from recon.learning.tiling import (
     receptive_field,
     trace,
 )
+from recon.learning.tiling.backends import Interpreter
 from recon.learning.tiling.blending import blend
+from recon.learning.tiling.memory import predict_mb
+from recon.learning.tiling.strips import Strips, streams
 from recon.networks.residual_sr import PaddedResidual, ValidResidual
 from recon.networks.unet import UNet
 
@@ -187,10 +192,89 @@ def whole_plain(network, image):
 def test_the_budget_is_used():
     network = ValidResidual(16)
     graph, field = trace(network), receptive_field(network, check=False)
-    plans = [plan_tiles(graph, field, (4000, 4000), memory_mb=cap) for cap in (150, 300, 1200)]
-    for plan, cap in zip(plans, (150, 300, 1200), strict=True):
-        assert 0.6 * cap < plan.predicted_mb <= cap
+    caps = (150, 300, 1200)
+    plans = [plan_tiles(graph, field, (4000, 4000), memory_mb=cap) for cap in caps]
+    assert all(plan.predicted_mb <= cap for plan, cap in zip(plans, caps, strict=True))
+    assert plans[0].predicted_mb > 0.8 * caps[0]
     assert plans[0].work() > plans[1].work() > plans[2].work() >= 1
+    tiles = [
+        plan_tiles(graph, field, (4000, 4000), memory_mb=cap, strips=False) for cap in (110, 1200)
+    ]
+    assert tiles[0].predicted_mb <= 110 and tiles[0].work() > tiles[1].work()
+    assert tiles[1].work() > plans[0].work()  # strips hold less, so their tiles are larger
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.integers(20, 150), st.integers(20, 90), st.integers(0, 3), st.integers(1, 40), st.booleans()
+)
+def test_strips_are_the_network_to_the_last_bit(height, width, blocks, rows, padded):
+    """Any number of rows at a time; each row of each layer computed at most once."""
+    network = (PaddedResidual if padded else ValidResidual)(16, blocks, add_input=True)
+    image = torch.randn(2, 1, height, width, generator=torch.Generator().manual_seed(rows))
+    image = F.pad(image[:1], (network.margin,) * 4)
+    graph = trace(network)
+    assert streams(graph, forced(graph), image)
+    strips = Strips(graph, forced(graph), 2, 4)
+    strips.rows = lambda window: rows
+    with torch.no_grad():
+        expected = Interpreter(graph, forced(graph)).run(image)
+        assert torch.equal(strips.run(image), expected)
+    for node in graph.graph.nodes:
+        of_node = [s for s in strips.steps(image.shape[2], rows) if s.node is node]
+        for before, after in pairwise(of_node):
+            assert before.last == after.first
+
+
+def forced(graph):
+    """Names of the convolutions."""
+    modules = dict(graph.named_modules())
+    nodes = graph.graph.nodes
+    return tuple(n.name for n in nodes if isinstance(modules.get(n.target), nn.Conv2d))
+
+
+def test_what_strips_hold_does_not_grow_with_their_number():
+    graph = trace(PaddedResidual(32, 8))
+    strips = Strips(graph, forced(graph), 2, 4)
+    tall = strips.peak_mb((4000, 300))
+    assert tall == strips.peak_mb((8000, 300))
+    assert tall < 0.1 * predict_mb(graph, (4000, 300), 1, 4)
+    assert tall > 2 * strips.rows((4000, 300)) * 300 * 32 * 4 / 1e6  # a strip in and out
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        nn.Sequential(C(1, 4, 3, stride=2, padding=1), nn.Upsample(scale_factor=2)),
+        nn.Sequential(C(1, 4, 3, padding=1, padding_mode="reflect"), nn.ReLU()),
+        nn.Sequential(C(1, 4, 3, padding=1), nn.PixelShuffle(2)),
+        nn.Sequential(C(1, 4, 3), C(4, 4, 3)).to(memory_format=torch.channels_last),
+        nn.Sequential(nn.ReLU(), nn.Sigmoid()),
+    ],
+)
+def test_what_cannot_be_cut_into_strips_is_left_in_tiles(network):
+    graph = trace(network)
+    assert not streams(graph, forced(graph), torch.zeros(1))
+    image = torch.randn(1, 1, 180, 176)
+    assert torch.equal(apply_tiled(network, image, [90, 64]), whole(network, image))
+
+
+def test_a_change_of_the_network_is_noticed():
+    """What is known of it is kept; its weights' values and its layers are not assumed."""
+    network = nn.Sequential(C(1, 16, 3), nn.ReLU(), C(16, 1, 3))
+    image = torch.randn(1, 1, 200, 200)
+    for change in (
+        lambda: None,
+        lambda: network[0].weight.data.mul_(2),
+        lambda: network.__setitem__(2, C(16, 1, 3)),
+        lambda: network.__setitem__(2, C(16, 1, 7)),
+        lambda: network.to(memory_format=torch.channels_last),
+    ):
+        change()
+        assert torch.equal(apply_tiled(network, image, 90), whole(network, image))
+    network.insert(1, nn.BatchNorm2d(16))
+    with pytest.raises(NotTileable, match="training mode"):
+        apply_tiled(network, image, 90)
 
 
 def test_blending_of_a_pointwise_network_changes_nothing():

@@ -15,9 +15,11 @@ from skimage.metrics import structural_similarity
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
+from recon.learning.tiling.analysis import analyse
+from recon.learning.tiling.plan import plan_tiles
+
 __all__ = [
     "reach",
-    "receptive_field",
     "scores",
     "seam_scores",
     "tiled",
@@ -42,6 +44,8 @@ def tiled(network: nn.Module, slices: Tensor, tile: int) -> Tensor:
     """The same by input tiles of ``tile`` pixels, whose outputs are laid side by side (figure 1b).
 
     Tiles begin every ``tile - 2 * margin`` pixels; those at the end are as large as what is left.
+    `recon.learning.tiling.apply_tiled` would give padded tiles their margin, and leave images as
+    small as these whole; here seams are what is to be seen, so only its plan is used.
 
     Raises
     ------
@@ -51,22 +55,18 @@ def tiled(network: nn.Module, slices: Tensor, tile: int) -> Tensor:
     step = tile - 2 * network.margin
     if step < 1:
         raise ValueError(f"tiles of {tile} pixels vanish in a margin of {network.margin}")
+    padded = network.margin == 0
+    _, field = analyse(network, 0 if padded else None, approximate=padded, check=False)
+    plan = plan_tiles(None, field, tuple(slices.shape[-2:]), step, proven=False)
     where = next(network.parameters()).device
-    drawn = []
-    for part in slices.split(AT_ONCE):
+    drawn = torch.empty(slices.shape)
+    for part, result in zip(slices.split(AT_ONCE), drawn.split(AT_ONCE), strict=True):
         large = _continued(part.to(where), network)
-        rows = [
-            torch.cat(
-                [
-                    _apply(network, large[..., top : top + tile, left : left + tile])
-                    for left in range(0, slices.shape[-1], step)
-                ],
-                dim=-1,
-            )
-            for top in range(0, slices.shape[-2], step)
-        ]
-        drawn.append(torch.cat(rows, dim=-2).cpu())
-    return torch.cat(drawn)
+        for rows, columns in plan.pieces():
+            window = large[..., rows.start : rows.stop, columns.start : columns.stop]
+            piece = _apply(network, window).cpu()
+            result[..., rows.first : rows.last, columns.first : columns.last] = piece
+    return drawn
 
 
 def _apply(network: nn.Module, images: Tensor) -> Tensor:
@@ -84,27 +84,6 @@ def _apply(network: nn.Module, images: Tensor) -> Tensor:
 
 def _continued(slices: Tensor, network: nn.Module) -> Tensor:
     return pad(slices, [network.margin] * 4, mode="replicate")
-
-
-def receptive_field(build: Callable[[], nn.Module], size: int) -> int:
-    """Side in pixels of the input square that one output pixel depends on, found by derivative.
-
-    Parameters
-    ----------
-    build : callable
-        A network of the same layers; its weights are replaced by positive ones, so that no path
-        through the network can cancel another.
-    size : int
-        Side of the input, larger than the answer.
-    """
-    network = build().double()
-    with torch.no_grad():
-        for weight in network.parameters():
-            weight.fill_(0.01)
-    image = torch.ones(1, 1, size, size, dtype=torch.double, requires_grad=True)
-    drawn = network(image)
-    drawn[..., drawn.shape[-2] // 2, drawn.shape[-1] // 2].sum().backward()
-    return int((image.grad[0, 0].abs().sum(0) > 0).sum())
 
 
 def scores(

@@ -13,7 +13,7 @@ from torch import Tensor, fx, nn
 from recon.learning.tiling.fields import AxisField
 from recon.learning.tiling.layers import CONVOLUTIONS, TRANSPOSED, propagate
 
-__all__ = ["Interpreter", "bits", "forced_onednn"]
+__all__ = ["Interpreter", "bits", "convolve", "forced_onednn"]
 
 
 def forced_onednn(layer: nn.Module, shape: tuple[int, ...]) -> bool:
@@ -48,15 +48,22 @@ class Interpreter(fx.Interpreter):
         if n.name not in self.onednn:
             return super().run_node(n)
         layer, x = self.fetch_attr(n.target), self.env[n.args[0]]
-        if forced_onednn(layer, tuple(x.shape)):
-            return layer(x)
         padding = layer.padding
         if isinstance(padding, str) or layer.padding_mode != "zeros":
             mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
             x = nn.functional.pad(x, layer._reversed_padding_repeated_twice, mode=mode)
             padding = (0,) * len(layer.kernel_size)
-        rest = (padding, layer.stride, layer.dilation, layer.groups)
+        return convolve(layer, x, padding, True)
+
+
+def convolve(layer: nn.Module, x: Tensor, padding: tuple[int, ...], onednn: bool) -> Tensor:
+    """A convolution with another padding than its own, by oneDNN if so told."""
+    rest = (padding, layer.stride, layer.dilation, layer.groups)
+    if onednn:
         return torch.mkldnn_convolution(x, layer.weight, layer.bias, *rest)
+    apply = nn.functional.conv3d if x.ndim == 5 else nn.functional.conv2d
+    stride, dilation = layer.stride, layer.dilation
+    return apply(x, layer.weight, layer.bias, stride, padding, dilation, layer.groups)
 
 
 def bits(

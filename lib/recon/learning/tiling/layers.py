@@ -17,7 +17,7 @@ from torch import fx, nn
 
 from recon.learning.tiling.lines import Line, NotTileable, join
 
-__all__ = ["CONVOLUTIONS", "TRANSPOSED", "propagate", "trace"]
+__all__ = ["CONVOLUTIONS", "TRANSPOSED", "propagate", "slices_of", "trace"]
 
 CONVOLUTIONS = (nn.Conv2d, nn.Conv3d)
 TRANSPOSED = (nn.ConvTranspose2d, nn.ConvTranspose3d)
@@ -201,16 +201,21 @@ OTHER_TILES = (
 
 def _cut(line: Line, index: Any, axis: int, ndim: int) -> Line:
     """``image[..., a:b, c:d]``."""
+    index = slices_of(index, ndim)
+    picked = index[2 + axis]
+    if not all(isinstance(i, slice) and i.step in (None, 1) for i in index):
+        raise NotTileable("the network picks single rows or every n-th of them by an index.")
+    return line.take(picked)
+
+
+def slices_of(index: Any, ndim: int) -> tuple:
+    """An index ``[..., a:b]`` with an entry for each axis of ``(batch, channels, ...)``."""
     index = index if isinstance(index, tuple) else (index,)
     if Ellipsis in index:
         place = index.index(Ellipsis)
         fill = (slice(None),) * (ndim + 3 - len(index))
         index = index[:place] + fill + index[place + 1 :]
-    index += (slice(None),) * (ndim + 2 - len(index))
-    picked = index[2 + axis]
-    if not all(isinstance(i, slice) and i.step in (None, 1) for i in index):
-        raise NotTileable("the network picks single rows or every n-th of them by an index.")
-    return line.take(picked)
+    return index + (slice(None),) * (ndim + 2 - len(index))
 
 
 def _repeat(line: Line, factor: int) -> Line:

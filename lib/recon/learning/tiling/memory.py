@@ -7,13 +7,13 @@ from torch import fx
 
 from recon.learning.tiling.layers import CONVOLUTIONS, TRANSPOSED, propagate
 
-__all__ = ["predict_mb"]
+__all__ = ["blocked", "channels_of", "predict_mb", "window_mb"]
 
 FIXED_MB = 80.0  # generated code, thread buffers and leftovers of the allocator, whatever the size
 SLACK = 1.25  # for what the allocator cannot use again at once
 
 
-def _channels(graph: fx.GraphModule, given: int) -> dict[fx.Node, int]:
+def channels_of(graph: fx.GraphModule, given: int) -> dict[fx.Node, int]:
     """Channels of every node's output."""
     modules = dict(graph.named_modules())
     found: dict[fx.Node, int] = {}
@@ -48,7 +48,7 @@ def predict_mb(
         Bytes of a number.
     """
     along = [propagate(graph, n, axis, len(window))[1] for axis, n in enumerate(window)]
-    width, modules = _channels(graph, channels), dict(graph.named_modules())
+    width, modules = channels_of(graph, channels), dict(graph.named_modules())
 
     def owner(node: fx.Node) -> fx.Node:
         while node.op == "call_function" and node.target.__name__ == "getitem":
@@ -74,13 +74,21 @@ def predict_mb(
             held[node] = size(node) * width[node]
         copies = 0
         if isinstance(layer, (*CONVOLUTIONS, *TRANSPOSED)):
-            copies = size(node, 0) * _blocked(layer.in_channels)
-            copies += size(node) * _blocked(layer.out_channels)
+            copies = size(node, 0) * blocked(layer.in_channels)
+            copies += size(node) * blocked(layer.out_channels)
         peak = max(peak, sum(held.values()) + copies)
         held = {one: b for one, b in held.items() if last.get(one, place) > place}
-    read = prod(window) * channels * 4 * 3  # as read, as padded, as checked
-    return (SLACK * peak + read) / 1e6 + FIXED_MB
+    return SLACK * peak / 1e6 + window_mb(window, channels)
 
 
-def _blocked(channels: int) -> int:
+def window_mb(window: tuple[int, ...], channels: int, outgoing: int = 0) -> float:
+    """What a window costs in MB whatever the network does.
+
+    It is held as read, as padded, as checked; its output of ``outgoing`` channels, where not
+    counted already, as computed and as copied.
+    """
+    return prod(window) * 4 * (3 * channels + 2 * outgoing) / 1e6 + FIXED_MB
+
+
+def blocked(channels: int) -> int:
     return channels if channels < 4 else ceil(channels / 16) * 16

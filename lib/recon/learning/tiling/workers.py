@@ -12,6 +12,7 @@ from torch import fx, nn
 from recon.learning.tiling.backends import Interpreter
 from recon.learning.tiling.layers import trace
 from recon.learning.tiling.plan import Plan, Span
+from recon.learning.tiling.strips import Strips
 
 __all__ = ["Here", "Pool"]
 
@@ -21,7 +22,11 @@ class Here:
 
     def __init__(self, network: nn.Module, graph: fx.GraphModule | None, plan: Plan):
         self.like = next(network.parameters(), torch.zeros(1))
-        self.call = network if graph is None else Interpreter(graph, plan.onednn).run
+        if plan.strips:
+            strips = Strips(graph, plan.onednn, len(plan.shape), self.like.element_size())
+            self.call = strips.run
+        else:
+            self.call = network if graph is None else Interpreter(graph, plan.onednn).run
 
     def __enter__(self) -> "Here":
         return self

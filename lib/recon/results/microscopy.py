@@ -1,0 +1,94 @@
+"""Pictures of a microscopy volume, and the table of runs on one that is larger than memory."""
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from recon.errors import InputError
+from recon.results.figures import show
+from recon.results.html import html_table
+
+__all__ = ["beside", "extrapolated"]
+
+PAPER_HOURS = 66  # Remedios et al. (2022), section 4
+
+
+def beside(blurred: Any, sharp: Any, real: str) -> Figure:
+    """A slice, the maximum of several, and the same without blur or a real volume.
+
+    Parameters
+    ----------
+    blurred, sharp : (slices, depth, optical) array
+        The simulated volume, with and without the wide point spread; 256 voxels wide or more.
+    real : str
+        A ``.npy`` file ``(slices, height, width)``; empty for none.
+
+    Raises
+    ------
+    InputError
+        If the file is not there or no volume.
+    """
+    zoom = (slice(None), *(slice(n - 256, n) for n in blurred.shape[1:]))
+    images = {
+        "a slice": blurred[8],
+        f"maximum of {blurred.shape[0]} slices": blurred[zoom].max(0),
+    }
+    if real:
+        if not Path(real).is_file() or np.load(real, mmap_mode="r").ndim != 3:
+            raise InputError(f"microscopy is {real!r}; name a .npy file of a volume, or none.")
+        volume = np.load(real, mmap_mode="r")
+        images["measured, mouse brain"] = np.asarray(volume[volume.shape[0] // 2])
+    else:
+        images["without the blur"] = sharp[zoom].max(0)
+    ratios = [image.shape[1] / image.shape[0] for image in images.values()]
+    figure, axes = plt.subplots(
+        1,
+        len(images),
+        figsize=(8.6, 8.6 / sum(ratios) + 0.4),
+        width_ratios=ratios,
+        layout="constrained",
+    )
+    for axis, (title, image) in zip(axes, images.items(), strict=True):
+        show(axis, image, float(np.quantile(image, 0.997)), title)
+    return figure
+
+
+def extrapolated(runs: pd.DataFrame, shape: tuple[int, ...]) -> Any:
+    """What was measured on a part of a volume, and what it means for another.
+
+    Parameters
+    ----------
+    runs : pd.DataFrame
+        From ``benchmarks/large_volume.py``: a row a run; runs of one width are added up.
+    shape : tuple of int
+        Voxels of the other volume.
+    """
+    lines = []
+    for width, part in runs.groupby("width"):
+        total = part[["voxels", "seconds", "processor_seconds", "simulation_seconds"]].sum()
+        busy = total.processor_seconds - total.simulation_seconds
+        whole = np.prod([int(n) for n in part["shape"].iloc[0].split(" x ")], dtype=np.int64)
+        need = np.prod(shape, dtype=np.int64)
+        lines.append(
+            [
+                f"{width}",
+                f"{part['shape'].iloc[0]}, {part.gigabytes.iloc[0]:.1f} GB",
+                f"{total.voxels / 1e6:,.0f} million ({total.voxels / whole:.1%})",
+                f"{len(part)}",
+                f"{part.peak_mb.max():,.0f} of {part.cap_mb.max():,.0f} MB",
+                f"{total.voxels / busy:,.0f}",
+                f"{need / (total.voxels / busy) / 3600:.1f} h",
+                f"{need / (total.voxels / total.seconds) / 3600:.1f} h",
+            ]
+        )
+    made = runs.iloc[-1]
+    caption = (
+        f"Part of a large volume, on one thread of {made.device}, commit {made.commit}; then the "
+        f"hours for {' x '.join(map(str, shape))} voxels at that rate (the paper's: {PAPER_HOURS})"
+    )
+    heads = ["Width", "Volume", "Voxels done", "Runs", "Peak memory", "Voxels a CPU second"]
+    return html_table(caption, [*heads, "Network alone", "By the clock"], lines)
