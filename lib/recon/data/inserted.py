@@ -191,7 +191,10 @@ class _Body:
 
     def __init__(self, manifest, profile_name: str, plan: Plan, slices: int):
         self.plan, self.slices = plan, slices
-        self.sizes, self.contrast = manifest.profiles[profile_name], manifest.contrasts[plan.contrast]
+        self.sizes, self.contrast = (
+            manifest.profiles[profile_name],
+            manifest.contrasts[plan.contrast],
+        )
         self.made: dict = {}
 
     def _render(self) -> tuple[np.ndarray, scanner.Scan]:

@@ -110,11 +110,17 @@ def hotelling(signal: np.ndarray, absent: np.ndarray) -> np.ndarray:
         ``(channels,)`` mean difference of present and absent.
     absent : np.ndarray
         ``(n, channels)`` outputs without a lesion; their covariance is K.
+
+    Returns
+    -------
+    np.ndarray
+        ``(channels,)``; all zero where there is no signal.
     """
     covariance = np.cov(absent, rowvar=False)
-    covariance += 1e-6 * np.trace(covariance) / len(covariance) * np.eye(len(covariance))
-    weights = np.linalg.solve(covariance, signal)
-    return weights / (signal @ weights)
+    ridge = 1e-6 * np.trace(covariance) / len(covariance) + 1e-12
+    weights = np.linalg.solve(covariance + ridge * np.eye(len(covariance)), signal)
+    strength = float(signal @ weights)
+    return weights / strength if strength > 0 else np.zeros_like(weights)
 
 
 def leave_one_out(

@@ -13,7 +13,16 @@ from scipy import ndimage, stats
 from recon.learning.detectability import rings
 from recon.phantoms.lesions import Lesion, reach, template
 
-__all__ = ["Detector", "body_of", "calibrate", "conspicuity", "found", "spots", "unmatched", "white_threshold"]
+__all__ = [
+    "Detector",
+    "body_of",
+    "calibrate",
+    "conspicuity",
+    "found",
+    "spots",
+    "unmatched",
+    "white_threshold",
+]
 
 
 @dataclass(frozen=True)

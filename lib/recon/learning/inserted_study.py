@@ -198,8 +198,8 @@ def measure_lesions(
 def observe(exams: Sequence[Exam], kinds: Sequence[str]) -> pd.DataFrame:
     """The channelised Hotelling observer, left-one-out: AUC with intervals.
 
-    A row per method, acceleration, diameter and strength. The ground is every place of such a lesion,
-    of whatever size, in the images without lesions.
+    A row per method, acceleration, diameter and strength that at least three volumes hold. The
+    ground is every place of such a lesion, of whatever size, in the images without lesions.
 
     Parameters
     ----------
@@ -218,6 +218,8 @@ def observe(exams: Sequence[Exam], kinds: Sequence[str]) -> pd.DataFrame:
                 part = [
                     (e, x) for e, x in at if (x.diameter, abs(x.contrast)) == (diameter, strength)
                 ]
+                if len({e.volume for e, _ in part}) < 3:
+                    continue
                 rows.append(
                     {
                         "accel": accel,
@@ -250,7 +252,7 @@ def _read(at, part, method: str, diameter: float) -> dict:
         "auc": see.auc(yes, no),
         "lo": lo,
         "hi": hi,
-        "d_prime": float((yes.mean() - no.mean()) / spread),
+        "d_prime": float((yes.mean() - no.mean()) / spread) if spread else 0.0,
         "present": len(yes),
         "absent": len(no),
         "volumes": len(set(volumes)),
