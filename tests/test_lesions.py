@@ -1,6 +1,7 @@
-"""Laws of inserted lesions, of the pairs of scans that hold them, and of those who look for them."""
+"""Laws of inserted lesions, of pairs of scans that hold them, and of those who look for them."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -72,7 +73,7 @@ def test_lesions_lie_within_their_host_and_in_rows_of_their_own():
         placed = lesions.place({"marrow": host}, wishes, "PD", rng, (0, 128, 0, 128))
         assert len(placed) >= 5
         rows = sorted(placed, key=lambda one: one.row)
-        for one, other in zip(rows[:-1], rows[1:], strict=True):
+        for one, other in pairwise(rows):
             assert other.row - one.row > (one.diameter + other.diameter) / 2
         for one in placed:
             drawn = lesions.profile(host.shape, (2 * one.row, 2 * one.column), one.diameter, 2)
@@ -138,7 +139,7 @@ def pair(tmp_path_factory):
 
 
 def test_a_pair_differs_by_its_lesions_only(pair):
-    """K-space of the difference is band-limited like the lesions, carries no noise, and its place."""
+    """The difference carries no noise and lies where the lesions are."""
     one = pair[0]
     healthy, sick = read_volume(one.healthy), read_volume(one.inserted[0])
     found = inserted.read_lesions(one.inserted[0])

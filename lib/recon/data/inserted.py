@@ -22,7 +22,7 @@ from recon.errors import InputError
 from recon.paths import cache_dir
 from recon.phantoms import brain, knee, scanner
 from recon.phantoms.coil_array import sensitivities
-from recon.phantoms.lesions import KINDS, Lesion, Wish, place, profile
+from recon.phantoms.lesions import Lesion, Wish, place, profile
 from recon.physics.fourier import centre_crop, fft2c
 from recon.results.staleness import cell_code
 
@@ -227,7 +227,7 @@ class _Body:
             drawn = ANATOMY[self.plan.anatomy].tissues(self.made["grid"], self.plan.seed)
             self.made["tissues"] = {k: self._mirrored(v) for k, v in drawn.items()}
         rng = np.random.default_rng([self.plan.seed, seed, draw, 31])
-        height, width = scan.matrix
+        width = scan.matrix[1]
         high, wide = self.sizes["crop"]
         # Rows and columns of the picture that the file's target shows.
         top, left = (body.shape[1] // 2 - high) // 2, (width - wide) // 2

@@ -1,7 +1,7 @@
 """How visible a known lesion is: contrast, recovery, and an observer that is told what to look for.
 
-Image quality for a task (Barrett & Myers 2004): an image is as good as the best decision that can be
-made from it. The observer here is the *channelised Hotelling* one with Laguerre-Gauss channels
+Image quality for a task (Barrett & Myers 2004): an image is as good as the best decision that can
+be made from it. The observer here is the *channelised Hotelling* one with Laguerre-Gauss channels
 (Gallas & Barrett 2003): linear, told the lesion's place, shape and sign, and the statistics of the
 ground. It does not know this ground, and it is trained without the body that it reads.
 """

@@ -2,7 +2,8 @@
 
 The detector looks for round spots of one diameter. Its *conspicuity* is a matched filter over the
 fluctuation of the surround, so that a spot counts by how much it stands out where it is. Its
-threshold is set once, on fully sampled images that are not scored; then it reads every method alike.
+threshold is set once, on fully sampled images that are not scored; it then reads every method
+alike.
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
 """Read pairs of images with and without known lesions: what is kept, what is lost, what is new.
 
-The reader knows nothing of where the images come from. Accelerated scans and denoised B-scans become
-`Exam`s, one picture seen by every method, and are measured by the same functions.
+The reader knows nothing of where the images come from. Accelerated scans and denoised B-scans
+become `Exam`s, one picture seen by every method, and are measured by the same functions.
 """
 
 from collections.abc import Callable, Mapping, Sequence

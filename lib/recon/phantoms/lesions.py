@@ -1,9 +1,10 @@
 """Small lesions of known place, size and strength, to be put into a body before it is scanned.
 
 A lesion is a disc seen as sharply as the full scan can see anything, and no sharper: its spectrum
-ends inside the acquired k-space. Whatever a reconstruction then lacks of it was lost to the columns
-left out, not to the size of the voxels. Its host tissue and its sign (brighter or darker) are those
-of a disease; its strength and its diameter are free, so that detection can be measured against them.
+ends inside the acquired k-space. Whatever a reconstruction then lacks of it was lost to the
+columns left out, not to the size of the voxels. Its host tissue and its sign (brighter or darker)
+are those of a disease; strength and diameter are free, so that detection can be measured against
+them.
 """
 
 from collections.abc import Mapping, Sequence
