@@ -42,7 +42,7 @@ def voxel_ratio(manifest: Manifest, profile: str) -> float:
 
 
 def origins(profile: str) -> Html:
-    """A line for every manifest: object, phase and coils, noise, crimes, who starts there."""
+    """A line for every manifest with k-space: object, coils, noise, crimes, who starts there."""
     users: dict[str, list[str]] = {}
     for path in sorted((project_root() / "book").glob("*.py")):
         given = declared(path).get("data")
@@ -51,6 +51,8 @@ def origins(profile: str) -> Html:
     lines = []
     for name in manifest_names():
         manifest = load_manifest(name)
+        if manifest.kind not in ORIGIN:  # no k-space
+            continue
         cells = list(ORIGIN[manifest.kind])
         if manifest.kind == "nifti":
             cells[0] += f" (voxel acquired {voxel_ratio(manifest, profile):.1f} times its own)"
