@@ -68,9 +68,10 @@ def test_lesions_lie_within_their_host_and_in_rows_of_their_own():
     host = np.zeros((256, 256), np.float32)
     host[40:216, 90:170] = 1
     wishes = [Wish("marrow_oedema", d, c) for d in (6, 3, 1) for c in (0.1, 0.3)]
-    rng = np.random.default_rng(3)
+    rng, whole = np.random.default_rng(3), (0, 128, 0, 128)
+    hosts = lesions.hosts_of({"marrow": host})
     for _ in range(5):
-        placed = lesions.place({"marrow": host}, wishes, "PD", rng, (0, 128, 0, 128))
+        placed = lesions.place(hosts, wishes, rng, whole, "PD", finer=2, own_rows=True)
         assert len(placed) >= 5
         rows = sorted(placed, key=lambda one: one.row)
         for one, other in pairwise(rows):
@@ -79,7 +80,8 @@ def test_lesions_lie_within_their_host_and_in_rows_of_their_own():
             drawn = lesions.profile(host.shape, (2 * one.row, 2 * one.column), one.diameter, 2)
             assert (drawn**2 * host).sum() > 0.96 * (drawn**2).sum()
             assert one.contrast < 0
-    assert not lesions.place({"fat": host}, wishes, "PD", rng, (0, 128, 0, 128))
+    none = lesions.hosts_of({"fat": host})
+    assert not lesions.place(none, wishes, rng, whole, "PD", finer=2)
 
 
 def scan_of(seed=5, **changes):

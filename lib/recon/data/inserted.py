@@ -22,9 +22,9 @@ from recon.errors import InputError
 from recon.paths import cache_dir
 from recon.phantoms import brain, knee, scanner
 from recon.phantoms.coil_array import sensitivities
-from recon.phantoms.lesions import Lesion, Wish, place, profile
+from recon.phantoms.lesions import Lesion, Wish, hosts_of, place, profile
 from recon.physics.fourier import centre_crop, fft2c
-from recon.results.staleness import cell_code
+from recon.results.staleness import code_sha256
 
 __all__ = [
     "Pair",
@@ -153,7 +153,7 @@ def inserted_pairs(
         raise InputError(f"contrasts are {list(contrasts)}: give peaks above 0 and at most 1.")
     healthy = simulate(manifest, "multicoil", profile_name, "val")
     made_of = {
-        "inserted": cell_code(Path(__file__).read_text(encoding="utf-8")),
+        "inserted": code_sha256(Path(__file__)),
         "lesions": [sorted(map(float, sizes)), sorted(map(float, contrasts)), slices, seed],
     }
     root = set_folder(manifest, profile_name, made_of)
@@ -237,7 +237,16 @@ class _Body:
         lesions: list[Lesion] = []
         for i in middle_slices(len(body), self.slices):
             layers = {k: v[i] for k, v in self.made["tissues"].items()}
-            found = place(layers, wanted, self.contrast["render"], rng, window, i)
+            found = place(
+                hosts_of(layers),
+                wanted,
+                rng,
+                window,
+                self.contrast["render"],
+                i,
+                finer=2,
+                own_rows=True,
+            )
             if not found:
                 continue
             grown = sum(
