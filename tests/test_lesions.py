@@ -15,7 +15,8 @@ from recon.data.simulate import plan_volume
 from recon.errors import InputError
 from recon.learning import detectability as see
 from recon.learning import false_structures as false
-from recon.learning.inserted_study import count_spots, examine, level_of, measure_lesions, observe
+from recon.learning.exams import count_spots, level_of, measure_lesions, observe
+from recon.learning.inserted_study import examine
 from recon.phantoms import coil_array, lesions, scanner
 from recon.phantoms.lesions import Lesion, Wish
 from recon.physics.sampling import make_mask
@@ -178,7 +179,7 @@ def test_the_reader_reads_every_method(pair):
     methods = {"zero_filled": lambda batch: batch.image, "blank": lambda batch: 0 * batch.image}
     exams = examine(pair, methods, Sampling(3, 0.15, "equispaced_fraction"), 4, widest=2)
     target = [exam.without["full"] for exam in exams]
-    bodies = [exam.body for exam in exams]
+    bodies = [exam.regions["body"] for exam in exams]
     detectors = {d: false.calibrate(target, bodies, d, 0.02, 0.01) for d in (2.0, 4.0)}
     read = measure_lesions(exams, detectors)
     full = read[read.method == "full"]
