@@ -6,6 +6,7 @@ threshold is set once, on fully sampled images that are not scored; it then read
 alike.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -76,15 +77,19 @@ def white_threshold(diameter: float, rate: float) -> float:
 
 
 def calibrate(
-    images: list[np.ndarray], bodies: list[np.ndarray], diameter: float, rate: float, floor: float
+    images: Sequence[np.ndarray],
+    bodies: Sequence[np.ndarray],
+    diameter: float,
+    rate: float,
+    floor: float,
 ) -> Detector:
     """The detector that a share ``rate`` of the body's pixels sets off.
 
     Parameters
     ----------
-    images : list of np.ndarray
+    images : sequence of np.ndarray
         Fully sampled and without lesions, each in units of its own reference level.
-    bodies : list of np.ndarray
+    bodies : sequence of np.ndarray
         Where to look, bool.
     """
     values = [

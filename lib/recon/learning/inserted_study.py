@@ -1,6 +1,7 @@
 """Scans and B-scans with lesions, through every method, into exams."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -22,12 +23,37 @@ from recon.data.measurement import (
 )
 from recon.data.samples import collate
 from recon.learning.exams import FULL, REPEAT, Exam, level_of
-from recon.learning.false_structures import body_of
+from recon.learning.false_structures import Detector, body_of, calibrate
 from recon.learning.losses import combine
 from recon.learning.metrics import CONTRASTS
 from recon.physics.sampling import effective_acceleration
 
-__all__ = ["examine", "examine_bscans"]
+__all__ = ["detectors_for", "examine", "examine_bscans", "plain_scans"]
+
+
+def plain_scans(files: Sequence[Path], anatomy: str) -> list[np.ndarray]:
+    """The middle slices of the files that show an anatomy, fully sampled, in units of their level.
+
+    Training sets hold other structures too; their files say what they show.
+    """
+    images = []
+    for path in files:
+        volume = read_volume(path)
+        if str(volume.attributes.get("simulated", "")).startswith(anatomy):
+            image = volume.target[len(volume.target) // 2]
+            images.append(image / level_of(image))
+    return images
+
+
+def detectors_for(
+    images: Sequence[np.ndarray],
+    regions: Sequence[np.ndarray],
+    diameters: Iterable[float],
+    rate: float,
+    floor: float,
+) -> dict[float, Detector]:
+    """A detector for every diameter: `recon.learning.false_structures.calibrate`."""
+    return {d: calibrate(images, regions, d, rate, floor) for d in sorted(diameters)}
 
 
 @torch.inference_mode()

@@ -1,0 +1,184 @@
+"""From readings to tidy rows: means over volumes with intervals, and paired differences.
+
+Readings of one volume are averaged first: the volume is the unit of every interval and test.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from recon.results.rows import row
+from recon.results.statistics import interval, paired_p
+
+__all__ = ["auc_rows", "lesion_rows", "spot_rows", "tell", "verdicts"]
+
+KEYS = ["accel", "diameter", "strength"]
+LESION_METRICS = ("recovery", "cnr", "cnr_gain", "missed", "lost")
+
+
+def lesion_rows(
+    lesions: pd.DataFrame, against: str, base: str, constants: Mapping[str, Any]
+) -> list[dict]:
+    """Recovery, CNR and misses by acceleration, diameter and strength, and over all of these.
+
+    ``missed`` is the share of lesions that do not set the detector off; ``lost`` the same among
+    those that do in the images of ``base``. ``cnr_gain`` is the CNR less that of the same place
+    without the lesion.
+
+    Parameters
+    ----------
+    lesions : pd.DataFrame
+        From `recon.learning.exams.measure_lesions`.
+    against : str
+        Method that all others are compared with.
+    base : str
+        Method whose images count as showing what there is.
+    constants : mapping
+        Fields that every row carries.
+
+    Returns
+    -------
+    list of dict
+        Rows with the further fields ``diameter`` and ``strength``, 0 where they are averaged.
+    """
+    table = lesions.copy()
+    table["missed"] = 1.0 - table.found
+    table["cnr_gain"] = table.cnr - table.cnr_without
+    places = ["accel", "volume", "kind", "diameter", "strength"]
+    table["number"] = table.groupby([*places, "method"]).cumcount()
+    shown = table[table.method == base].set_index([*places, "number"]).found
+    known = shown.reindex(pd.MultiIndex.from_frame(table[[*places, "number"]])).to_numpy(bool)
+    table["lost"] = np.where(known, table.missed, np.nan)
+    rows = []
+    whole = table.assign(diameter=0.0, strength=0.0)
+    for (accel, diameter, strength), part in pd.concat([table, whole]).groupby(KEYS):
+        fields = {
+            "contrast": "all",
+            "region": "lesion",
+            "accel": accel,
+            "effective_accel": part.groupby("volume").effective_accel.first().mean(),
+            "diameter": diameter,
+            "strength": strength,
+            **constants,
+        }
+        for metric in LESION_METRICS:
+            values = part.pivot_table(index="volume", columns="method", values=metric)
+            rows += _compared(values, metric, against, fields)
+    return rows
+
+
+def spot_rows(spots: pd.DataFrame, against: str, constants: Mapping[str, Any]) -> list[dict]:
+    """Invented and removed spots a picture, by acceleration, region and diameter."""
+    rows = []
+    for (accel, region, diameter), part in spots.groupby(["accel", "region", "diameter"]):
+        fields = {
+            "contrast": "all",
+            "region": region,
+            "accel": accel,
+            "effective_accel": part.groupby("volume").effective_accel.first().mean(),
+            "diameter": diameter,
+            **constants,
+        }
+        for metric in ("new", "lost"):
+            values = part.pivot_table(index="volume", columns="method", values=metric)
+            rows += _compared(values, f"{metric}_spots", against, fields)
+    return rows
+
+
+def auc_rows(seen: pd.DataFrame, constants: Mapping[str, Any]) -> list[dict]:
+    """The observer's AUC with its interval, and d' as a further field."""
+    return [
+        row(
+            contrast="all",
+            region="lesion",
+            metric="auc",
+            accel=one.accel,
+            effective_accel=one.effective_accel,
+            method=one.method,
+            value=one.auc,
+            ci95=(one.lo, one.hi),
+            n=one.volumes,
+            diameter=one.diameter,
+            strength=one.strength,
+            d_prime=one.d_prime,
+            readings=one.present,
+            **constants,
+        )
+        for one in seen.itertuples()
+    ]
+
+
+def _compared(values: pd.DataFrame, metric: str, against: str, fields: dict) -> list[dict]:
+    """A row for every method (column), and its difference from one of them."""
+    rows = []
+    for method in values:
+        own = values[method].dropna().to_numpy()
+        if not len(own):
+            continue
+        rows.append(
+            row(
+                metric=metric,
+                method=method,
+                value=own.mean(),
+                ci95=interval(own),
+                n=len(own),
+                **fields,
+            )
+        )
+        if method == against or against not in values:
+            continue
+        gap = (values[method] - values[against]).dropna().to_numpy()
+        if len(gap):
+            rows.append(
+                row(
+                    metric=metric,
+                    method=method,
+                    against=against,
+                    value=gap.mean(),
+                    ci95=interval(gap),
+                    p_value=paired_p(gap),
+                    n=len(gap),
+                    **fields,
+                )
+            )
+    return rows
+
+
+def tell(rows: Iterable[Mapping[str, Any]], **wanted: Any) -> dict[str, Mapping[str, Any]]:
+    """The value rows that have these fields, by method; ``against`` asks for differences."""
+    wanted.setdefault("against", None)
+    return {
+        one["method"]: one
+        for one in rows
+        if all(one.get(name) == value for name, value in wanted.items())
+    }
+
+
+def verdicts(
+    rows: Sequence[Mapping[str, Any]], accel: float, diameter: float, region: str, worse: float = 0
+) -> dict[str, tuple[str, str]]:
+    """For each method, whether it removes lesions and whether it invents spots.
+
+    "yes" where the interval of the paired difference lies above ``worse``, "no" where it lies below
+    or ends there, "not shown" where it holds it.
+    """
+
+    def word(one: Mapping[str, Any] | None) -> str:
+        if one is None:
+            return "–"
+        low, high = one["ci95"]
+        return "yes" if low > worse else "no" if high <= worse else "not shown"
+
+    found = {}
+    both = [one for one in rows if one["accel"] == accel and "against" in one]
+    missed = {o["method"]: o for o in both if o["metric"] == "missed" and not o["diameter"]}
+    new = {
+        o["method"]: o
+        for o in both
+        if (o["metric"], o["region"], o["diameter"]) == ("new_spots", region, diameter)
+    }
+    for method in {**missed, **new}:
+        found[method] = (word(missed.get(method)), word(new.get(method)))
+    return found
