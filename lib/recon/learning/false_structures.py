@@ -8,8 +8,10 @@ alike.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
+import scipy.fft
 from scipy import ndimage, stats
 
 from recon.learning.detectability import rings
@@ -52,16 +54,34 @@ def conspicuity(image: np.ndarray, diameter: float, floor: float = 0.0) -> np.nd
     np.ndarray
         ``(height, width)``; positive for bright spots, negative for dark ones.
     """
-    weights, ring = _filters(diameter)
-    image = np.asarray(image, np.float64)
-    signal = ndimage.correlate(image, weights, mode="reflect")
-    mean = ndimage.correlate(image, ring / ring.sum(), mode="reflect")
-    square = ndimage.correlate(image**2, ring / ring.sum(), mode="reflect")
-    count = ring.sum()
+    ring = _filters(diameter)[1]
+    half, count = len(ring) // 2, ring.sum()
+    padded = np.pad(np.asarray(image, np.float64), half, mode="symmetric")
+    padded -= padded.mean()  # less to cancel in the variance
+    matched, surround = _spectra(diameter, padded.shape)
+    inner = tuple(slice(half, -half) for _ in padded.shape)  # nothing wraps around into it
+    spectrum = scipy.fft.rfft2(padded)
+    signal = scipy.fft.irfft2(spectrum * matched, padded.shape)[inner]
+    mean = scipy.fft.irfft2(spectrum * surround, padded.shape)[inner]
+    square = scipy.fft.irfft2(scipy.fft.rfft2(padded**2) * surround, padded.shape)[inner]
     variance = np.maximum(square - mean**2, 0) * count / (count - 1)
     return signal / np.sqrt(variance + floor**2 + 1e-30)
 
 
+@lru_cache(maxsize=64)
+def _spectra(diameter: float, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Transforms of the two filters, centred on the first pixel; the surround's sums to one."""
+    weights, ring = _filters(diameter)  # symmetric, so correlation is convolution
+    found = []
+    for kernel in (weights, ring / ring.sum()):
+        half = len(kernel) // 2
+        whole = np.zeros(shape)
+        whole[: len(kernel), : len(kernel)] = kernel
+        found.append(scipy.fft.rfft2(np.roll(whole, (-half, -half), (0, 1))))
+    return found[0], found[1]
+
+
+@lru_cache(maxsize=64)
 def _filters(diameter: float) -> tuple[np.ndarray, np.ndarray]:
     """Profile of unit norm and zero mean over its support, and the surround, as kernels."""
     _, support, ring = rings(diameter)

@@ -14,25 +14,32 @@ from recon.results.statistics import interval, paired_p
 
 __all__ = ["auc_rows", "lesion_rows", "spot_rows", "tell", "verdicts"]
 
-KEYS = ["accel", "diameter", "strength"]
-LESION_METRICS = ("recovery", "cnr", "cnr_gain", "missed", "lost")
+KEYS = ["region", "accel", "diameter", "strength"]
+LESION_METRICS = ("recovery", "cnr_gain", "missed")
 
 
 def lesion_rows(
-    lesions: pd.DataFrame, against: str, base: str, constants: Mapping[str, Any]
+    lesions: pd.DataFrame,
+    common: Sequence[str],
+    against: Sequence[str],
+    base: str,
+    constants: Mapping[str, Any],
 ) -> list[dict]:
     """Recovery, CNR and misses by acceleration, diameter and strength, and over all of these.
 
     ``missed`` is the share of lesions that do not set the detector off; ``lost`` the same among
     those that do in the images of ``base``. ``cnr_gain`` is the CNR less that of the same place
-    without the lesion.
+    without the lesion. Methods are compared over all diameters and strengths.
 
     Parameters
     ----------
     lesions : pd.DataFrame
         From `recon.learning.exams.measure_lesions`.
-    against : str
-        Method that all others are compared with.
+    common : sequence of str
+        Kinds whose size and strength vary; they make the region ``lesion``, others one of their
+        own name.
+    against : sequence of str
+        Methods that all others are compared with.
     base : str
         Method whose images count as showing what there is.
     constants : mapping
@@ -46,30 +53,33 @@ def lesion_rows(
     table = lesions.copy()
     table["missed"] = 1.0 - table.found
     table["cnr_gain"] = table.cnr - table.cnr_without
+    table["region"] = np.where(table.kind.isin(common), "lesion", table.kind)
     places = ["accel", "volume", "kind", "diameter", "strength"]
     table["number"] = table.groupby([*places, "method"]).cumcount()
     shown = table[table.method == base].set_index([*places, "number"]).found
     known = shown.reindex(pd.MultiIndex.from_frame(table[[*places, "number"]])).to_numpy(bool)
     table["lost"] = np.where(known, table.missed, np.nan)
     rows = []
-    whole = table.assign(diameter=0.0, strength=0.0)
-    for (accel, diameter, strength), part in pd.concat([table, whole]).groupby(KEYS):
+    whole = table[table.region == "lesion"].assign(diameter=0.0, strength=0.0)
+    for (region, accel, diameter, strength), part in pd.concat([table, whole]).groupby(KEYS):
         fields = {
             "contrast": "all",
-            "region": "lesion",
+            "region": region,
             "accel": accel,
             "effective_accel": part.groupby("volume").effective_accel.first().mean(),
             "diameter": diameter,
             "strength": strength,
             **constants,
         }
-        for metric in LESION_METRICS:
+        for metric in (*LESION_METRICS, "lost") if not diameter else LESION_METRICS:
             values = part.pivot_table(index="volume", columns="method", values=metric)
-            rows += _compared(values, metric, against, fields)
+            rows += _compared(values, metric, () if diameter else against, fields)
     return rows
 
 
-def spot_rows(spots: pd.DataFrame, against: str, constants: Mapping[str, Any]) -> list[dict]:
+def spot_rows(
+    spots: pd.DataFrame, against: Sequence[str], constants: Mapping[str, Any]
+) -> list[dict]:
     """Invented and removed spots a picture, by acceleration, region and diameter."""
     rows = []
     for (accel, region, diameter), part in spots.groupby(["accel", "region", "diameter"]):
@@ -110,8 +120,10 @@ def auc_rows(seen: pd.DataFrame, constants: Mapping[str, Any]) -> list[dict]:
     ]
 
 
-def _compared(values: pd.DataFrame, metric: str, against: str, fields: dict) -> list[dict]:
-    """A row for every method (column), and its difference from one of them."""
+def _compared(
+    values: pd.DataFrame, metric: str, against: Sequence[str], fields: dict
+) -> list[dict]:
+    """A row for every method (column), and its differences from some of them."""
     rows = []
     for method in values:
         own = values[method].dropna().to_numpy()
@@ -127,15 +139,16 @@ def _compared(values: pd.DataFrame, metric: str, against: str, fields: dict) -> 
                 **fields,
             )
         )
-        if method == against or against not in values:
-            continue
-        gap = (values[method] - values[against]).dropna().to_numpy()
-        if len(gap):
+        for other in against:
+            gap = (values[method] - values[other]).dropna() if other in values else ()
+            if method == other or not len(gap):
+                continue
+            gap = gap.to_numpy()
             rows.append(
                 row(
                     metric=metric,
                     method=method,
-                    against=against,
+                    against=other,
                     value=gap.mean(),
                     ci95=interval(gap),
                     p_value=paired_p(gap),
@@ -157,28 +170,15 @@ def tell(rows: Iterable[Mapping[str, Any]], **wanted: Any) -> dict[str, Mapping[
 
 
 def verdicts(
-    rows: Sequence[Mapping[str, Any]], accel: float, diameter: float, region: str, worse: float = 0
-) -> dict[str, tuple[str, str]]:
-    """For each method, whether it removes lesions and whether it invents spots.
+    rows: Iterable[Mapping[str, Any]], metric: str, against: str, **wanted: Any
+) -> dict[str, str]:
+    """For each method, whether a share or a count is larger than another method's.
 
-    "yes" where the interval of the paired difference lies above ``worse``, "no" where it lies below
-    or ends there, "not shown" where it holds it.
+    "yes" where the interval of the paired difference lies above zero, "no" where it ends at zero or
+    below, "not shown" where it holds zero.
     """
-
-    def word(one: Mapping[str, Any] | None) -> str:
-        if one is None:
-            return "–"
-        low, high = one["ci95"]
-        return "yes" if low > worse else "no" if high <= worse else "not shown"
-
     found = {}
-    both = [one for one in rows if one["accel"] == accel and "against" in one]
-    missed = {o["method"]: o for o in both if o["metric"] == "missed" and not o["diameter"]}
-    new = {
-        o["method"]: o
-        for o in both
-        if (o["metric"], o["region"], o["diameter"]) == ("new_spots", region, diameter)
-    }
-    for method in {**missed, **new}:
-        found[method] = (word(missed.get(method)), word(new.get(method)))
+    for method, one in tell(rows, metric=metric, against=against, **wanted).items():
+        low, high = one["ci95"]
+        found[method] = "yes" if low > 0 else "no" if high <= 0 else "not shown"
     return found

@@ -100,12 +100,18 @@ def one_lesion(
     return figure
 
 
+def _varied(one: Mapping[str, Any], metric: str) -> bool:
+    """Whether a row is a value of a metric at one size and strength."""
+    fits = one["metric"] == metric and one["region"] == "lesion"
+    return bool(fits and "against" not in one and one.get("diameter"))
+
+
 def by_size(rows: Iterable[Mapping[str, Any]], metric: str, methods: Mapping[str, str]) -> Figure:
     """A metric against the diameter: a panel an acceleration, a line a method.
 
     The strongest lesions are drawn solid with intervals, the weakest dashed without.
     """
-    rows = [o for o in rows if o["metric"] == metric and "against" not in o and o["diameter"]]
+    rows = [one for one in rows if _varied(one, metric)]
     rates = sorted({one["accel"] for one in rows})
     strengths = sorted({one["strength"] for one in rows})
     strong, weak = strengths[-1], strengths[0]
@@ -195,7 +201,7 @@ def of_metric(
     rows: Iterable[Mapping[str, Any]], metric: str, methods: Mapping[str, str], caption: str
 ) -> Html:
     """A metric by acceleration and method (lines) and by diameter and strength (columns)."""
-    rows = [o for o in rows if o["metric"] == metric and "against" not in o and o["diameter"]]
+    rows = [one for one in rows if _varied(one, metric)]
     places = sorted({(one["strength"], one["diameter"]) for one in rows})
     known = {(o["accel"], o["method"], o["strength"], o["diameter"]): o for o in rows}
     lines = []
@@ -212,36 +218,41 @@ def of_metric(
 
 def outcome(
     rows: Sequence[Mapping[str, Any]],
-    verdicts: Mapping[float, Mapping[str, tuple[str, str]]],
     methods: Mapping[str, str],
-    diameter: float,
-    region: str,
+    columns: Mapping[str, Mapping[str, Any]],
+    words: Mapping[str, Mapping[tuple[float, str], str]],
     caption: str,
 ) -> Html:
-    """Missed lesions, lost lesions and invented spots of every method, with the two verdicts."""
+    """Chosen values of every method at every acceleration, and words about them.
 
-    def one(rate: float, method: str, metric: str, **more: Any) -> Any:
-        for row in rows:
-            wanted = {"accel": rate, "method": method, "metric": metric, **more}
-            if "against" not in row and all(row.get(k) == v for k, v in wanted.items()):
-                return shown(row)
-        return "–"
+    Parameters
+    ----------
+    rows : sequence of rows
+    methods : mapping
+        To print, with their names.
+    columns : mapping
+        Head of a column to the fields of the value rows that it shows.
+    words : mapping
+        Head of a further column to words by acceleration and method.
+    caption : str
+    """
+
+    def one(rate: float, method: str, wanted: Mapping[str, Any]) -> Any:
+        fields = {"accel": rate, "method": method, **wanted}
+        found = [
+            row
+            for row in rows
+            if "against" not in row and all(row.get(k) == v for k, v in fields.items())
+        ]
+        return shown(found[0]) if found else "–"
 
     lines = []
-    for rate, words in verdicts.items():
+    for rate in sorted({row["accel"] for row in rows}):
         for method, name in methods.items():
-            removes, invents = words.get(method, ("–", "–"))
-            lines.append(
-                [
-                    f"{rate:g}x" if rate else "–",
-                    name,
-                    one(rate, method, "missed", diameter=0.0),
-                    one(rate, method, "lost", diameter=0.0),
-                    one(rate, method, "new_spots", diameter=diameter, region=region),
-                    removes,
-                    invents,
-                ]
-            )
-    columns = ["Acceleration", "Method", "Missed", "Of those shown, lost"]
-    columns += ["Invented spots a picture", "Removes?", "Invents?"]
-    return html_table(caption, columns, lines, headers=2)
+            cells = [one(rate, method, wanted) for wanted in columns.values()]
+            said = [column.get((rate, method), "–") for column in words.values()]
+            if any(cell != "–" for cell in cells):
+                lines.append([*([f"{rate:g}x"] if rate else []), name, *cells, *said])
+    rated = any(row["accel"] for row in rows)
+    heads = [*(["Acceleration"] if rated else []), "Method", *columns, *words]
+    return html_table(caption, heads, lines, headers=1 + rated)
