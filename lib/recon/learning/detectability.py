@@ -7,6 +7,7 @@ ground. It does not know this ground, and it is trained without the body that it
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 from scipy.special import eval_laguerre
@@ -38,6 +39,7 @@ def patch(image: np.ndarray, lesion: Lesion, half: int) -> np.ndarray:
     return image[np.ix_(rows, columns)]
 
 
+@lru_cache(maxsize=64)
 def rings(diameter: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Core, whole support and surround of a lesion, each ``(side, side)`` bool.
 
@@ -88,6 +90,7 @@ def recovery(
     return float(seen @ true / max(float(true @ true), 1e-30))
 
 
+@lru_cache(maxsize=64)
 def channels(diameter: float, count: int = CHANNELS) -> np.ndarray:
     """Laguerre-Gauss channels ``(count, side, side)`` of unit norm, as wide as the lesion.
 
