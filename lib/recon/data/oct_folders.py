@@ -46,14 +46,20 @@ def open_folders(manifest: Manifest, data_root: str, split: str) -> Domains:
         pairs, done = _images(roots[0], split)
     else:
         pairs, done = _two_folders(roots, split)
+    both = all(any(pair[k] for pair in pairs) for k in (1, 2))
+    if not both and split != "test":
+        raise InputError(
+            f"{data_root} holds one domain only, which is enough for a test but not for training: "
+            "pass a folder that holds high and low."
+        )
     if not done:
         pairs = _share(pairs, split, roots[0])
     high = [path for _, path, _ in pairs if path]
     low = [path for _, _, path in pairs if path]
-    if not low and split != "test":
+    if both and not (high and low):
         raise InputError(
-            f"{data_root} holds one domain only, which is enough for a test but not for training: "
-            "pass a folder that holds high and low."
+            f"{data_root}: patients of the split {split!r} have images in one domain only: give "
+            "both domains the same patients, or make folders train, val and test."
         )
     paired = bool(low) and all(a and b for _, a, b in pairs)
     if low:
@@ -152,21 +158,26 @@ def _images(root: Path, split: str) -> tuple[list[Pair], bool]:
 
 
 def _share(pairs: list[Pair], split: str, root: Path) -> list[Pair]:
-    """A share of the patients, in the order of a hash of their names; all for a test of few."""
-    patients = sorted(
-        {patient for patient, _, _ in pairs}, key=lambda p: hashlib.sha256(p.encode()).hexdigest()
-    )
-    if len(patients) < 3:
-        if split == "test":
-            return pairs
-        raise InputError(
-            f"{root} holds {len(patients)} patient(s), which cannot be split into training, "
-            "tuning and test: train on another set and test on this one."
-        )
-    test = max(1, round(SHARES["test"] * len(patients)))
-    val = max(1, round(SHARES["val"] * len(patients)))
-    ranges = {"test": (0, test), "val": (test, test + val), "train": (test + val, None)}
-    chosen = set(patients[slice(*ranges[split])])
+    """A share of the patients, in the order of a hash of their names; all for a test of few.
+
+    Domains without a patient in common are shared out one by one, so that each split has both.
+    """
+    domains = [{pair[0] for pair in pairs if pair[k]} for k in (1, 2)]
+    if domains[0] & domains[1] or not all(domains):
+        domains = [domains[0] | domains[1]]
+    chosen: set[str] = set()
+    for patients in domains:
+        ordered = sorted(patients, key=lambda p: hashlib.sha256(p.encode()).hexdigest())
+        test, val = (max(1, round(SHARES[name] * len(ordered))) for name in ("test", "val"))
+        ranges = {"test": (0, test), "val": (test, test + val), "train": (test + val, None)}
+        if len(ordered) < 3 and split == "test":
+            ranges["test"] = (0, None)
+        elif len(ordered) < 3:
+            raise InputError(
+                f"{root} holds {len(ordered)} patient(s), which cannot be split into training, "
+                "tuning and test: train on another set and test on this one."
+            )
+        chosen |= set(ordered[slice(*ranges[split])])
     return [pair for pair in pairs if pair[0] in chosen]
 
 

@@ -71,7 +71,7 @@ class Device:
     """
 
     axial: float = 1.5
-    lateral: float = 1.0
+    lateral: float = 1.2
     correlation: float = 0.35
     noise: float = 4e-4
     falloff: float = 0.8

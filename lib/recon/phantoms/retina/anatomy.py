@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy import ndimage
 
-from recon.phantoms.texture import noise2d, ramp
+from recon.phantoms.retina.noise import noise
+from recon.phantoms.texture import ramp
 
 #: Layers from the vitreous down; four of them have no thickness in a healthy eye.
 LAYERS = (
@@ -78,7 +79,7 @@ class Scan:
 
 def waves(rng: np.random.Generator, x: np.ndarray, y: np.ndarray, scale: float) -> np.ndarray:
     """Smooth noise of unit variance ``(B, W)`` over the retina, details of about ``scale`` mm."""
-    return noise2d(rng, y.ravel().astype(np.float32), x.ravel().astype(np.float32), scale)
+    return noise(rng, 1000 * y.ravel(), 1000 * x.ravel(), (1000 * scale, 1000 * scale))
 
 
 def draw_scan(shape: tuple[int, int, int], rng: np.random.Generator, width: float) -> Scan:

@@ -20,8 +20,9 @@ from recon.phantoms.retina.anatomy import (
     settle,
     smooth,
 )
+from recon.phantoms.retina.noise import noise
 from recon.phantoms.retina.pathologies import CHANGES
-from recon.phantoms.texture import noise2d, noise_at, ramp
+from recon.phantoms.texture import noise_at, ramp
 
 FINER = 2  # rows drawn for each row of the image, so that thin layers keep their share of it
 
@@ -171,7 +172,7 @@ class _Painter:
         phase = np.pi / 2 * float(self.scan.y[b, 0]) / 0.12
         if key not in self.planes:
             self.planes[key] = [
-                noise2d(np.random.default_rng([self.seed, key, k]), self.z, self.x, (down, across))
+                noise(np.random.default_rng([self.seed, key, k]), self.z, self.x, (down, across))
                 for k in (0, 1)
             ]
         one, two = self.planes[key]
@@ -238,7 +239,7 @@ class _Painter:
         y, x = float(self.scan.y[b, 0]), self.scan.x.ravel()
         uneven = self._noise(b, 20, 45, 10) if self.scan.blobs else 0
         for layer, at, place, part, wide, high, value in self.scan.blobs:
-            cut = 1 - ((y - place) / wide) ** 2
+            cut = 1 - ((y - place) / (1.5 * wide)) ** 2
             if cut <= 0:
                 continue
             k = LAYERS.index(layer)
@@ -274,7 +275,6 @@ class _Painter:
             shade = strong * np.exp(-(np.abs((x - at) / wide / 1.05) ** 2.5))
             grey = grey * (1 - shade * ramp(z - centre, 0, 1.5 * radius))
         rng = np.random.default_rng([self.seed, 9, b])
-        fine = noise2d(rng, np.zeros(1, np.float32), self.x, 22)[0]
-        broad = noise2d(rng, np.zeros(1, np.float32), self.x, 90)[0]
+        fine, broad = (noise(rng, np.zeros(1), self.x, (1000, size))[0] for size in (22, 90))
         deep = ramp(z - faces[LAYERS.index("IPL")], 0, 80)
         return grey * (1 + deep * (0.035 * fine + 0.03 * broad))

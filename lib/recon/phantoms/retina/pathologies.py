@@ -38,6 +38,7 @@ def drusen(scan: Scan, stage: float, rng: np.random.Generator) -> None:
         height = min(rng.uniform(15, 40 + 70 * stage), 800 * radius)
         bump = _bell(scan, x, y, radius)
         scan.thickness["drusen"] = np.maximum(scan.thickness["drusen"], height * bump)
+    scan.thickness["drusen"] = smooth(scan, scan.thickness["drusen"], 0.03)
     worn = np.clip(scan.thickness["drusen"] / 110, 0, 0.6)
     for name in ("segments", "EZ", "myoid"):
         scan.thickness[name] *= 1 - worn
@@ -64,8 +65,8 @@ def oedema(scan: Scan, stage: float, rng: np.random.Generator) -> None:
                 x + away[0],
                 y + 0.8 * away[1],
                 rng.uniform(0.35, 0.65),
-                rng.uniform(0.05, 0.15) * size * (1.2 if layer == "ONL" else 1),
-                (85 if layer == "ONL" else 45) * size,
+                rng.uniform(0.06, 0.20) * size * (1.2 if layer == "ONL" else 1),
+                (110 if layer == "ONL" else 55) * size,
                 rng.uniform(0.10, 0.24),
             )
         )
@@ -85,7 +86,9 @@ def serous_detachment(scan: Scan, stage: float, rng: np.random.Generator) -> Non
     scan.thickness["segments"] = scan.thickness["segments"] + longer
     scan.thickness["fluid"] = fluid - np.maximum(longer, 0)
     if rng.random() < 0.4:  # a small detachment of the pigment epithelium with it
-        scan.thickness["drusen"] = scan.thickness["drusen"] + 50 * stage * _bell(scan, x, y, 0.14)
+        below = 50 * stage * _bell(scan, x, y, 0.14)
+        scan.thickness["drusen"] = scan.thickness["drusen"] + below
+        scan.thickness["fluid"] = np.maximum(scan.thickness["fluid"] - below, 0)
 
 
 def vitreous_detachment(scan: Scan, stage: float, rng: np.random.Generator) -> None:

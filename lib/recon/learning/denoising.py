@@ -1,0 +1,118 @@
+"""Volumes of B-scans, opened for scoring, and methods scored on them."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from recon.classical.denoisers import Denoiser, tune
+from recon.data.oct import Domains, Truth, read_bscans, read_truth
+from recon.errors import InputError
+from recon.learning.denoising_scores import Pair, frame, prepare, score, score_volume
+
+__all__ = ["Stack", "Volume", "each", "evaluate", "flipped", "open_volumes", "tune_on"]
+
+Stack = Callable[[np.ndarray], np.ndarray]  # (B, H, W) -> (B, H, W)
+
+
+@dataclass(frozen=True)
+class Volume:
+    """One volume that is to be denoised: `noisy (B, H, W)` and what scores it.
+
+    `contrast` is ``healthy`` or ``diseased`` where that is known, else ``unknown``; `left_out` says
+    which B-scans cannot be scored, and why.
+    """
+
+    name: str
+    contrast: str
+    noisy: np.ndarray
+    pairs: tuple[Pair, ...]
+    truth: Truth | None
+    left_out: tuple[str, ...]
+
+
+def open_volumes(domains: Domains, upsample: int = 1) -> list[Volume]:
+    """Volumes of a split, each B-scan prepared for scoring; see `prepare`.
+
+    Raises
+    ------
+    InputError
+        When none of the B-scans can be scored.
+    """
+    partners = domains.low if domains.paired else [None] * len(domains.high)
+    volumes, refused = [], []
+    for path, partner in zip(domains.high, partners, strict=True):
+        noisy, truth = read_bscans(path), read_truth(path)
+        low = [None] * len(noisy) if partner is None else read_bscans(partner)
+        if len(low) != len(noisy):
+            raise InputError(f"{path.name}: {len(noisy)} B-scans, but {len(low)} in its partner")
+        pairs, kept, why = [], [], []
+        for index, (image, other) in enumerate(zip(noisy, low, strict=True)):
+            try:
+                clean = None if truth is None else truth.clean[index]
+                pairs.append(prepare(image, other, clean, upsample))
+                kept.append(index)
+            except InputError as error:
+                why.append(f"{path.name}, B-scan {index}: {error}")
+        refused += why
+        if kept:
+            seen = "unknown"
+            if truth is not None:
+                seen = "healthy" if truth.pathology == "none" else "diseased"
+                truth = Truth(
+                    truth.boundaries[kept], truth.clean[kept], truth.pathology, truth.shift
+                )
+            volumes.append(Volume(path.name, seen, noisy[kept], tuple(pairs), truth, tuple(why)))
+    if not volumes:
+        raise InputError(f"no B-scan can be scored; the first: {[*refused, 'there is none'][0]}")
+    return volumes
+
+
+def evaluate(
+    methods: Mapping[str, Callable[[np.ndarray], np.ndarray]], volumes: Sequence[Volume]
+) -> pd.DataFrame:
+    """Score methods on volumes, beside ``raw`` (nothing done) and ``oracle`` (the truth, if known).
+
+    Parameters
+    ----------
+    methods : mapping
+        Name to ``method(noisy (B, H, W)) -> (B, H, W)``.
+    volumes : sequence of Volume
+
+    Returns
+    -------
+    pd.DataFrame
+        As `frame` makes it.
+    """
+    scored = {}
+    for volume in volumes:
+        images = {"raw": volume.noisy}
+        images |= {name: method(volume.noisy) for name, method in methods.items()}
+        if volume.truth is not None:
+            images["oracle"] = volume.truth.clean
+        scored[volume.name] = (volume.contrast, score_volume(images, volume.pairs))
+    return frame(scored)
+
+
+def each(denoiser: Denoiser, strength: float) -> Stack:
+    """A denoiser of single images as a method for stacks of them."""
+    return lambda images: np.stack([denoiser(image, strength) for image in images])
+
+
+def tune_on(
+    denoiser: Denoiser, volumes: Sequence[Volume], strengths: Sequence[float], metric: str = "psnr"
+) -> tuple[float, Mapping[float, float]]:
+    """`recon.classical.denoisers.tune` on the first B-scan of each volume, by one of its scores."""
+    pairs = [volume.pairs[0] for volume in volumes]
+    return tune(
+        denoiser,
+        [pair.noisy for pair in pairs],
+        lambda index, drawn: score(drawn, pairs[index])[metric],
+        strengths,
+    )
+
+
+def flipped(images: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Images and their mirror images: a right eye is a left eye in the mirror."""
+    return [*images, *(np.ascontiguousarray(image[:, ::-1]) for image in images)]

@@ -1,0 +1,225 @@
+"""Tables of the denoising chapters, and rows that only they have."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from recon.results.claims import Paper
+from recon.results.html import Html, html_table
+
+__all__ = ["NAMES", "ceilings", "deviations", "differences", "scores_table", "table_one", "value"]
+
+#: Names in print of the scores.
+NAMES = {
+    "cnr": "CNR",
+    "cnr_coded": "CNR as coded",
+    "msr": "MSR",
+    "psnr": "PSNR",
+    "ssim": "SSIM",
+    "psnr_fixed": "PSNR, one window",
+    "ssim_fixed": "SSIM, one window",
+    "ssim_coded": "SSIM as coded",
+    "psnr_truth": "PSNR to the truth",
+    "ssim_truth": "SSIM to the truth",
+}
+DIGITS = {"ssim": 3, "ssim_fixed": 3, "ssim_coded": 3, "ssim_truth": 3}
+
+
+def _digits(metric: str) -> int:
+    return DIGITS.get(metric.removesuffix("_sd"), 2)
+
+
+def value(
+    rows: Iterable[Mapping[str, Any]], method: str, metric: str, against: str | None = None
+) -> Mapping[str, Any] | None:
+    """The row of a method (minus another) over all contrasts, or None."""
+    for row in rows:
+        if (row["method"], row["metric"], row["contrast"]) == (method, metric, "all") and row.get(
+            "against"
+        ) == against:
+            return row
+    return None
+
+
+def deviations(scores: pd.DataFrame, **constants: object) -> list[dict[str, Any]]:
+    """Rows of the standard deviation over volumes of every score, as ``cnr_sd`` and so on.
+
+    Parameters
+    ----------
+    scores : pd.DataFrame
+        As `recon.results.statistics.summarise` takes them.
+    constants
+        Fields that every row carries.
+
+    Returns
+    -------
+    list of dict
+        With a 95 % bootstrap interval (999 resamples).
+    """
+    rows = []
+    rng = np.random.default_rng(0)
+    for (method, metric), part in scores.groupby(["method", "metric"]):
+        values = part["value"].to_numpy(float)
+        draws = rng.choice(values, (999, len(values))).std(1)
+        low, high = np.quantile(draws, (0.025, 0.975))
+        rows.append(
+            {
+                **constants,
+                "contrast": "all",
+                "effective_accel": 1.0,
+                "region": "full",
+                "n": len(values),
+                "unit": "volume",
+                "method": method,
+                "metric": f"{metric}_sd",
+                "value": float(values.std()),
+                "ci95": [float(low), float(high)],
+            }
+        )
+    return rows
+
+
+def _published(paper: Paper) -> dict[str, dict[str, float]]:
+    found: dict[str, dict[str, float]] = {}
+    for table in paper.tables.values():
+        for _, _, method, numbers in table.rows:
+            for (metric, _), number in zip(table.columns, numbers, strict=True):
+                found.setdefault(method, {})[metric] = number
+    return found
+
+
+def _cell(rows: Sequence[Mapping[str, Any]], method: str, metric: str) -> Any:
+    """Mean, deviation and interval of a score."""
+    mean, spread = value(rows, method, metric), value(rows, method, f"{metric}_sd")
+    if mean is None:
+        return "–"
+    digits, (low, high) = _digits(metric), mean["ci95"]
+    sd = f" ± {spread['value']:.{digits}f}" if spread else ""
+    return Html(
+        f'<span class="recon-value">{mean["value"]:.{digits}f}{sd}</span> '
+        f'<span class="recon-interval">[{low:.{digits}f}, {high:.{digits}f}]</span>'
+    )
+
+
+def table_one(
+    rows: Sequence[Mapping[str, Any]],
+    paper: Paper,
+    notes: Mapping[str, str] | None = None,
+    metrics: Sequence[str] = ("cnr", "msr", "psnr", "ssim"),
+) -> Html:
+    """Table 1: the paper's mean ± deviation above ours, which have 95 % intervals, method by method.
+
+    Parameters
+    ----------
+    rows : rows of one run
+    paper : from `recon.results.claims.load`
+    notes : for methods that have no rows, why
+    metrics : the columns
+    """
+    theirs, notes = _published(paper), notes or {}
+    lines = []
+    for method, name in paper.methods.items():
+        ours = [_cell(rows, method, metric) for metric in metrics]
+        if method not in theirs and all(cell == "–" for cell in ours) and method not in notes:
+            continue
+        if method in theirs:
+            numbers = theirs[method]
+            printed = [
+                f"{numbers[m]:.{_digits(m)}f} ± {numbers[m + '_sd']:.{_digits(m)}f}"
+                if m in numbers
+                else "–"
+                for m in metrics
+            ]
+            lines.append([name, "paper", *printed])
+        if method in notes and all(cell == "–" for cell in ours):
+            ours = [notes[method], *ours[1:]]
+        lines.append([name, "here", *ours])
+    found = [row for row in rows if row["metric"] in metrics]
+    data = ", ".join(sorted({row["data"] for row in found}))
+    volumes = max((row["n"] for row in found), default=0)
+    caption = (
+        f"Table 1: the paper's scores over its test images, and those of this run over {volumes} "
+        f"volumes of {data} (mean ± deviation, 95 % interval of the mean)"
+    )
+    return html_table(caption, ["Method", "", *(NAMES[m] for m in metrics)], lines, headers=2)
+
+
+def scores_table(
+    rows: Sequence[Mapping[str, Any]],
+    names: Mapping[str, str],
+    metrics: Sequence[str],
+    caption: str,
+) -> Html:
+    """Any scores of any methods, mean ± deviation with intervals; methods without rows left out."""
+    lines = []
+    for method, name in names.items():
+        cells = [_cell(rows, method, metric) for metric in metrics]
+        if any(cell != "–" for cell in cells):
+            lines.append([name, *cells])
+    return html_table(caption, ["Method", *(NAMES[m] for m in metrics)], lines)
+
+
+def _p(p: float) -> str:
+    return f"{p:.3f}" if p >= 0.001 else f"{p:.0e}".replace("e-0", "e-")
+
+
+def differences(
+    rows: Sequence[Mapping[str, Any]],
+    names: Mapping[str, str],
+    method: str,
+    metrics: Sequence[str] = ("cnr", "msr", "psnr", "ssim"),
+) -> Html:
+    """A method minus each other, paired over volumes: mean, 95 % interval, Wilcoxon's p."""
+    lines = []
+    for other, name in names.items():
+        cells: list[Any] = []
+        for metric in metrics:
+            row = value(rows, method, metric, other)
+            if row is None:
+                cells.append("–")
+                continue
+            digits, (low, high) = _digits(metric), row["ci95"]
+            interval = f"[{low:+.{digits}f}, {high:+.{digits}f}], p {_p(row['p_value'])}"
+            cells.append(
+                Html(
+                    f'<span class="recon-value">{row["value"]:+.{digits}f}</span> '
+                    f'<span class="recon-interval">{interval}</span>'
+                )
+            )
+        if any(cell != "–" for cell in cells):
+            lines.append([name, *cells])
+    caption = (
+        f"{names[method]} minus every other method, paired over volumes (mean, 95 % bootstrap "
+        "interval, Wilcoxon signed-rank test)"
+    )
+    return html_table(caption, ["minus", *(NAMES[m] for m in metrics)], lines)
+
+
+def ceilings(
+    rows: Sequence[Mapping[str, Any]],
+    names: Mapping[str, str],
+    metrics: Sequence[str] = ("psnr", "psnr_fixed", "ssim", "cnr", "msr"),
+) -> Html:
+    """Gain of each method over the raw image, and as a share of the oracle's gain.
+
+    A share above 1 in CNR or MSR says that the image is smoother than the truth.
+    """
+    lines = []
+    for method, name in names.items():
+        cells = []
+        for metric in metrics:
+            ours, raw, best = (value(rows, m, metric) for m in (method, "raw", "oracle"))
+            if ours is None or raw is None:
+                cells.append("–")
+                continue
+            gain = ours["value"] - raw["value"]
+            text = f"{gain:+.{_digits(metric)}f}"
+            if best is not None and best["value"] != raw["value"]:
+                text += f" ({gain / (best['value'] - raw['value']):.0%})"
+            cells.append(text)
+        if method != "raw" and any(cell != "–" for cell in cells):
+            lines.append([name, *cells])
+    caption = "Gain over the raw image, and its share of what the noise-free truth gains"
+    return html_table(caption, ["Method", *(NAMES[m] for m in metrics)], lines)
