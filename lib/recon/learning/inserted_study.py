@@ -22,13 +22,24 @@ from recon.data.measurement import (
     steady_calibration_size,
 )
 from recon.data.samples import collate
+from recon.learning.denoising import Stack
 from recon.learning.exams import FULL, REPEAT, Exam, level_of
 from recon.learning.false_structures import Detector, body_of, calibrate
 from recon.learning.losses import combine
 from recon.learning.metrics import CONTRASTS
 from recon.physics.sampling import effective_acceleration
 
-__all__ = ["detectors_for", "examine", "examine_bscans", "plain_scans"]
+__all__ = ["detectors_for", "examine", "examine_bscans", "full_scans", "plain_scans"]
+
+
+def full_scans(pair: Pair, wanted: int = 1) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A slice of a pair, fully sampled: without lesions, with them, and scanned again."""
+    paths = (pair.healthy, pair.inserted[0], pair.repeat)
+    targets = [read_volume(path).target for path in paths]
+    number = middle_slices(len(targets[0]), wanted)[0]
+    level = level_of(targets[0][number])
+    without, with_lesions, again = (target[number] / level for target in targets)
+    return without, with_lesions, again
 
 
 def plain_scans(files: Sequence[Path], anatomy: str) -> list[np.ndarray]:
@@ -129,9 +140,7 @@ def _images(method, items: list[Measurement], device: str, batch_size: int = 4) 
     return torch.cat(images).numpy()
 
 
-def examine_bscans(
-    scenes: Sequence[Scene], denoisers: Mapping[str, Callable[[np.ndarray], np.ndarray]]
-) -> list[Exam]:
+def examine_bscans(scenes: Sequence[Scene], denoisers: Mapping[str, Stack]) -> list[Exam]:
     """Denoise both B-scans of every pair.
 
     Beside the denoisers stand ``raw``, what they were given, and ``average``, of many frames; what
@@ -142,14 +151,14 @@ def examine_bscans(
     scenes : sequence of Scene
         From `recon.data.inserted_oct.inserted_bscans`.
     denoisers : mapping
-        Name to a function from an image ``(H, W)`` to one of the same size.
+        Name to a function from images ``(B, H, W)`` to as many of the same size.
     """
     exams: list[Exam] = []
     done: dict[str, dict[str, np.ndarray]] = {}  # what is without lesions is shared by the draws
 
     def seen(images: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         out = {"raw": images["raw"], "average": images["average"]}
-        out |= {name: np.asarray(method(images["raw"])) for name, method in denoisers.items()}
+        out |= {name: method(images["raw"][None])[0] for name, method in denoisers.items()}
         return {**out, FULL: images["truth"]}
 
     for scene in tqdm(scenes, desc="reading B-scans", mininterval=2):

@@ -12,7 +12,7 @@ import pandas as pd
 from recon.results.rows import row
 from recon.results.statistics import interval, paired_p
 
-__all__ = ["auc_rows", "lesion_rows", "spot_rows", "tell", "verdicts"]
+__all__ = ["answers", "auc_rows", "lesion_rows", "spot_rows", "tell", "verdicts"]
 
 KEYS = ["region", "accel", "diameter", "strength"]
 LESION_METRICS = ("recovery", "cnr_gain", "missed")
@@ -182,3 +182,31 @@ def verdicts(
         low, high = one["ci95"]
         found[method] = "yes" if low > 0 else "no" if high <= 0 else "not shown"
     return found
+
+
+def answers(
+    rows: Sequence[Mapping[str, Any]],
+    asked: Mapping[str, tuple[str, str, Mapping[str, Any]]],
+) -> dict[str, dict[tuple[float, str], str]]:
+    """`verdicts` for several questions at every acceleration.
+
+    Parameters
+    ----------
+    rows : sequence of rows
+    asked : mapping
+        Question to a metric, the method compared with, and further fields.
+
+    Returns
+    -------
+    dict
+        Question to words by acceleration and method.
+    """
+    rates = sorted({one["accel"] for one in rows})
+    return {
+        question: {
+            (rate, method): word
+            for rate in rates
+            for method, word in verdicts(rows, metric, against, accel=rate, **fields).items()
+        }
+        for question, (metric, against, fields) in asked.items()
+    }

@@ -109,7 +109,7 @@ def table_one(
     notes: Mapping[str, str] | None = None,
     metrics: Sequence[str] = ("cnr", "msr", "psnr", "ssim"),
 ) -> Html:
-    """Table 1: the paper's mean ± deviation above ours, which have 95 % intervals, method by method.
+    """Table 1, method by method: the paper's mean ± deviation above ours with 95 % intervals.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Figures and tables of known lesions: seen by every method, recovered, missed, invented."""
+"""Figures of known lesions: seen by every method, recovered, invented."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -9,34 +9,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle, Rectangle
 
 from recon.results.figures import COLOURS, show
-from recon.results.html import Html, html_table
-from recon.results.tables import NAMES, shown
+from recon.results.lesion_tables import METRICS, varied
 
-__all__ = ["CALLED", "by_size", "marked", "names_of", "of_metric", "one_lesion", "outcome"]
-
-#: Names in print of what stands beside the methods.
-CALLED = {
-    "full": "Fully sampled",
-    "repeat": "Scanned again",
-    "raw": "Raw",
-    "average": "Many frames",
-    "truth": "Without speckle",
-}
-METRICS = {
-    "recovery": "contrast recovered",
-    "auc": "AUC of the observer",
-    "cnr_gain": "CNR that the lesion adds",
-    "missed": "missed by the detector",
-    "lost": "lost",
-    "new_spots": "invented spots a picture",
-    "lost_spots": "removed spots a picture",
-}
-
-
-def names_of(methods: Iterable[str], more: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Method to its name in print."""
-    known = {**NAMES, **CALLED, **(more or {})}
-    return {method: known.get(method, method) for method in methods}
+__all__ = ["by_size", "marked", "one_lesion", "paired_scans"]
 
 
 def _window(shape: tuple[int, int], place: tuple[int, int], half: int) -> tuple[slice, slice]:
@@ -100,10 +75,29 @@ def one_lesion(
     return figure
 
 
-def _varied(one: Mapping[str, Any], metric: str) -> bool:
-    """Whether a row is a value of a metric at one size and strength."""
-    fits = one["metric"] == metric and one["region"] == "lesion"
-    return bool(fits and "against" not in one and one.get("diameter"))
+def paired_scans(
+    pictures: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]], gain: float = 3
+) -> Figure:
+    """Pictures without and with lesions and acquired again; what lesions and noise change."""
+    height, width = pictures[0][0].shape
+    size = 8.6 / 4
+    figure, axes = plt.subplots(
+        len(pictures),
+        4,
+        figsize=(8.6, len(pictures) * size * height / width + 0.4),
+        squeeze=False,
+        layout="constrained",
+    )
+    for axis, (without, with_lesions, again) in zip(axes, pictures, strict=True):
+        top = float(np.quantile(without, 0.998))
+        show(axis[0], without, top)
+        show(axis[1], with_lesions, top)
+        for place, change in ((2, with_lesions - without), (3, again - without)):
+            show(axis[place], 0.5 + gain * change / top, 1)
+    titles = ("without lesions", "with lesions", f"lesions x{gain:g}", f"noise x{gain:g}")
+    for axis, title in zip(axes[0], titles, strict=True):
+        axis.set_title(title)
+    return figure
 
 
 def by_size(rows: Iterable[Mapping[str, Any]], metric: str, methods: Mapping[str, str]) -> Figure:
@@ -111,7 +105,7 @@ def by_size(rows: Iterable[Mapping[str, Any]], metric: str, methods: Mapping[str
 
     The strongest lesions are drawn solid with intervals, the weakest dashed without.
     """
-    rows = [one for one in rows if _varied(one, metric)]
+    rows = [one for one in rows if varied(one, metric)]
     rates = sorted({one["accel"] for one in rows})
     strengths = sorted({one["strength"] for one in rows})
     strong, weak = strengths[-1], strengths[0]
@@ -195,64 +189,3 @@ def marked(
                     Circle((column, row), radius, fill=False, linestyle=style, edgecolor=colour)
                 )
     return figure
-
-
-def of_metric(
-    rows: Iterable[Mapping[str, Any]], metric: str, methods: Mapping[str, str], caption: str
-) -> Html:
-    """A metric by acceleration and method (lines) and by diameter and strength (columns)."""
-    rows = [one for one in rows if _varied(one, metric)]
-    places = sorted({(one["strength"], one["diameter"]) for one in rows})
-    known = {(o["accel"], o["method"], o["strength"], o["diameter"]): o for o in rows}
-    lines = []
-    for rate in sorted({one["accel"] for one in rows}):
-        for method, name in methods.items():
-            cells = [known.get((rate, method, *place)) for place in places]
-            if any(cells):
-                lines.append(
-                    [f"{rate:g}x" if rate else "–", name, *(shown(c) if c else "–" for c in cells)]
-                )
-    columns = ["Acceleration", "Method", *(f"{d:g} px, {s:g}" for s, d in places)]
-    return html_table(caption, columns, lines, headers=2)
-
-
-def outcome(
-    rows: Sequence[Mapping[str, Any]],
-    methods: Mapping[str, str],
-    columns: Mapping[str, Mapping[str, Any]],
-    words: Mapping[str, Mapping[tuple[float, str], str]],
-    caption: str,
-) -> Html:
-    """Chosen values of every method at every acceleration, and words about them.
-
-    Parameters
-    ----------
-    rows : sequence of rows
-    methods : mapping
-        To print, with their names.
-    columns : mapping
-        Head of a column to the fields of the value rows that it shows.
-    words : mapping
-        Head of a further column to words by acceleration and method.
-    caption : str
-    """
-
-    def one(rate: float, method: str, wanted: Mapping[str, Any]) -> Any:
-        fields = {"accel": rate, "method": method, **wanted}
-        found = [
-            row
-            for row in rows
-            if "against" not in row and all(row.get(k) == v for k, v in fields.items())
-        ]
-        return shown(found[0]) if found else "–"
-
-    lines = []
-    for rate in sorted({row["accel"] for row in rows}):
-        for method, name in methods.items():
-            cells = [one(rate, method, wanted) for wanted in columns.values()]
-            said = [column.get((rate, method), "–") for column in words.values()]
-            if any(cell != "–" for cell in cells):
-                lines.append([*([f"{rate:g}x"] if rate else []), name, *cells, *said])
-    rated = any(row["accel"] for row in rows)
-    heads = [*(["Acceleration"] if rated else []), "Method", *columns, *words]
-    return html_table(caption, heads, lines, headers=1 + rated)
