@@ -6,7 +6,14 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from recon.errors import InputError
-from recon.learning.artefacts import edge_blur, grid_frequencies, grid_peak, profiles, spectrum_of
+from recon.learning.artefacts import (
+    blurred_courses,
+    edge_blur,
+    grid_frequencies,
+    grid_peak,
+    profiles,
+    spectrum_of,
+)
 
 
 @pytest.fixture
@@ -80,7 +87,7 @@ def test_blur_is_found_through_noise_and_contrast(layers, blur):
         0.2 + 0.5 * gaussian_filter(image, (blur, 0)) + 0.02 * rng.standard_normal(image.shape)
         for _ in range(3)
     ]
-    assert abs(edge_blur(seen, [image] * 3, [rows] * 3) - blur) < 0.35
+    assert abs(edge_blur(seen, [blurred_courses(image, rows)] * 3, [rows] * 3) - blur) < 0.35
 
 
 def test_a_profile_follows_its_boundary(layers):
