@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from recon.data import inserted
+from recon.data import inserted, inserted_measured
 from recon.data.fastmri import read_volume
 from recon.data.manifest import load_manifest
 from recon.data.measurement import Sampling, measure
@@ -16,7 +16,7 @@ from recon.errors import InputError
 from recon.learning import detectability as see
 from recon.learning import false_structures as false
 from recon.learning.exams import count_spots, level_of, measure_lesions, observe
-from recon.learning.inserted_study import examine
+from recon.learning.inserted_study import examine, full_scans
 from recon.phantoms import coil_array, lesions, scanner
 from recon.phantoms.lesions import Lesion, Wish
 from recon.physics.sampling import make_mask
@@ -286,3 +286,26 @@ def test_the_level_is_the_bodys(pair):
     target = read_volume(pair[0].healthy).target[0]
     assert level_of(2 * target) == pytest.approx(2 * level_of(target))
     assert torch.from_numpy(target).max() >= level_of(target) > 0
+
+
+def test_lesions_of_measured_scans_are_seen_by_their_own_coils(pair, monkeypatch, tmp_path):
+    """Found through estimated coils and phase, a lesion comes out where and as strong as asked."""
+    monkeypatch.setenv("RECON_CACHE", str(tmp_path))
+    files = [one.healthy for one in pair[:2]]
+    made = inserted_measured.inserted_into(files, (3,), (0.2,), draws=1)
+    assert [one.repeat for one in made] == [None, None]
+    for one in made:
+        without, with_lesions, again = full_scans(one)
+        np.testing.assert_array_equal(without, again)
+        for x in inserted.read_lesions(one.inserted[0]):
+            change = with_lesions[x.row, x.column] - without[x.row, x.column]
+            assert change == pytest.approx(x.contrast, abs=0.06)
+            assert np.sign(change) == np.sign(x.contrast)
+
+
+def test_even_tissue_is_bright_and_even():
+    picture = np.zeros((60, 60))
+    picture[5:55, 5:55] = 1
+    picture[5:55, 40:55] = np.random.default_rng(0).uniform(0, 2, (50, 15))
+    where = inserted_measured.even_tissue(picture)
+    assert where[30, 20] == 1 and where[30, 48] == 0 and where[1, 1] == 0 and where[30, 39] == 0

@@ -45,10 +45,14 @@ SITE_DIAMETER = 2.0  # pixels: what fits into cartilage
 
 @dataclass(frozen=True)
 class Pair:
-    """One body: the scan without lesions, the same again with other noise, scans with lesions."""
+    """One body: the scan without lesions, the same again with other noise, scans with lesions.
+
+    The file without lesions holds all slices, the others those around the middle that hold lesions.
+    Of a measured scan there is no second one.
+    """
 
     healthy: Path
-    repeat: Path
+    repeat: Path | None
     inserted: tuple[Path, ...]
 
 
@@ -233,10 +237,11 @@ class _Body:
         top, left = (body.shape[1] // 2 - high) // 2, (width - wide) // 2
         window = (top, top + high, left, left + wide)
         maps = sensitivities(body, scan.array)
-        kspace = self.made["kspace"].copy()
+        numbers = middle_slices(len(body), self.slices)
+        kspace = self.made["kspace"][numbers]
         lesions: list[Lesion] = []
-        for i in middle_slices(len(body), self.slices):
-            layers = {k: v[i] for k, v in self.made["tissues"].items()}
+        for k, i in enumerate(numbers):
+            layers = {name: cover[i] for name, cover in self.made["tissues"].items()}
             found = place(
                 hosts_of(layers),
                 wanted,
@@ -254,7 +259,7 @@ class _Body:
                 * profile(body.shape[1:], (2 * one.row, 2 * one.column), one.diameter, finer=2)
                 for one in found
             )
-            kspace[i] += encode(grown, scan, maps(i), scanner.object_phase(body[i], scan, i))
+            kspace[k] += encode(grown, scan, maps(i), scanner.object_phase(body[i], scan, i))
             lesions += [replace(x, row=x.row - top, column=x.column - left) for x in found]
         return self._volume(name, kspace, {"lesions": json.dumps([asdict(x) for x in lesions])})
 
@@ -263,7 +268,8 @@ class _Body:
         body, scan = self._render()
         kspace = scanner.measure(body, replace(scan, noise=0.0))
         rng = np.random.default_rng([self.plan.seed, seed, 32])
-        volume = self._volume(name, kspace + noise_of(scan, len(body), rng), {})
+        kspace = kspace[middle_slices(len(body), self.slices)]
+        volume = self._volume(name, kspace + noise_of(scan, len(kspace), rng), {})
         self.made = {}  # the last that is asked of a body; the next may be large
         return volume
 

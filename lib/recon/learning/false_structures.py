@@ -14,6 +14,7 @@ import numpy as np
 import scipy.fft
 from scipy import ndimage, stats
 
+from recon.errors import InputError
 from recon.learning.detectability import rings
 from recon.phantoms.lesions import Lesion, reach, template
 
@@ -111,7 +112,17 @@ def calibrate(
         Fully sampled and without lesions, each in units of its own reference level.
     bodies : sequence of np.ndarray
         Where to look, bool.
+
+    Raises
+    ------
+    InputError
+        When there is nowhere to look.
     """
+    if not any(body.any() for body in bodies):
+        raise InputError(
+            "no image shows a body large enough to look for spots in: choose smaller sizes, or "
+            "files with larger pictures"
+        )
     values = [
         np.abs(conspicuity(image, diameter, floor))[body]
         for image, body in zip(images, bodies, strict=True)

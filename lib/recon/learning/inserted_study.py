@@ -33,24 +33,28 @@ __all__ = ["detectors_for", "examine", "examine_bscans", "full_scans", "plain_sc
 
 
 def full_scans(pair: Pair, wanted: int = 1) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A slice of a pair, fully sampled: without lesions, with them, and scanned again."""
-    paths = (pair.healthy, pair.inserted[0], pair.repeat)
+    """A slice of a pair, fully sampled: without lesions, with them, and scanned again.
+
+    Where there is no second scan, the third is the first.
+    """
+    paths = (pair.healthy, pair.inserted[0], pair.repeat or pair.healthy)
     targets = [read_volume(path).target for path in paths]
     number = middle_slices(len(targets[0]), wanted)[0]
     level = level_of(targets[0][number])
-    without, with_lesions, again = (target[number] / level for target in targets)
-    return without, with_lesions, again
+    again = targets[2][0 if pair.repeat else number]
+    return targets[0][number] / level, targets[1][0] / level, again / level
 
 
 def plain_scans(files: Sequence[Path], anatomy: str) -> list[np.ndarray]:
     """The middle slices of the files that show an anatomy, fully sampled, in units of their level.
 
-    Training sets hold other structures too; their files say what they show.
+    Simulated training sets hold other structures too, and say what they show; measured files show
+    what they show.
     """
     images = []
     for path in files:
         volume = read_volume(path)
-        if str(volume.attributes.get("simulated", "")).startswith(anatomy):
+        if str(volume.attributes.get("simulated", anatomy)).startswith(anatomy):
             image = volume.target[len(volume.target) // 2]
             images.append(image / level_of(image))
     return images
@@ -99,10 +103,11 @@ def examine(
         mask = draw_mask(healthy, plan, seed_of(seed, healthy.name))
         size = steady_calibration_size(healthy, plan, mask)
         numbers = middle_slices(len(healthy.kspace), slices)
-        items, repeats = [], read_volume(pair.repeat).target
+        items, repeats = [], read_volume(pair.repeat).target if pair.repeat else None
         for path in (pair.healthy, *pair.inserted):
             volume = read_volume(path)
-            for i in numbers:
+            for k, number in enumerate(numbers):
+                i = number if path == pair.healthy else k
                 maps = coil_maps(path, i, virtual_coils, size)
                 items.append(measure(volume, i, mask, virtual_coils, size, maps))
         images = {name: _images(method, items, device) for name, method in methods.items()}
@@ -113,6 +118,9 @@ def examine(
             for k, i in enumerate(numbers):
                 level = level_of(images[FULL][k])
                 without = {name: found[k] / level for name, found in images.items()}
+                body = body_of(without[FULL], 1.0, widest)
+                if repeats is not None:
+                    without[REPEAT] = repeats[k] / level
                 other = draw * len(numbers) + k
                 exams.append(
                     Exam(
@@ -121,9 +129,9 @@ def examine(
                         accel=plan.accel,
                         effective=effective,
                         lesions=tuple(one for one in lesions if one.slice == i),
-                        without={**without, REPEAT: repeats[i] / level},
+                        without=without,
                         with_lesions={n: found[other] / level for n, found in images.items()},
-                        regions={"body": body_of(without[FULL], 1.0, widest)},
+                        regions={"body": body},
                         first=draw == 1,
                     )
                 )

@@ -6,7 +6,16 @@ from typing import Any
 from recon.results.html import Html, html_table
 from recon.results.tables import NAMES, shown
 
-__all__ = ["CALLED", "METRICS", "names_of", "of_metric", "outcome", "sentences", "varied"]
+__all__ = [
+    "CALLED",
+    "METRICS",
+    "names_of",
+    "of_metric",
+    "outcome",
+    "sentences",
+    "summary",
+    "varied",
+]
 
 #: Names in print of what stands beside the methods.
 CALLED = {
@@ -105,13 +114,15 @@ def sentences(
     methods: Mapping[str, str],
     answers: Mapping[str, Mapping[tuple[float, str], str]],
     diameter: float,
+    region: str = "body",
 ) -> str:
     """A list in Markdown: what each method missed, lost and invented, at every acceleration."""
 
     def value(rate: float, method: str, metric: str, size: float) -> Mapping[str, Any] | None:
         for one in rows:
             fields = (one["accel"], one["method"], one["metric"], one.get("diameter"))
-            if fields == (rate, method, metric, size) and "against" not in one:
+            here = one["region"] in ("lesion", region) and "against" not in one
+            if fields == (rate, method, metric, size) and here:
                 return one
         return None
 
@@ -137,4 +148,39 @@ def sentences(
                 f"loses {share(value(rate, method, 'lost', 0.0))} of those shown; it invents "
                 f"{new['value']:.1f} spots a picture. {said}."
             )
+    return "\n".join(lines)
+
+
+def summary(rows: Sequence[Mapping[str, Any]], methods: Mapping[str, str], diameter: float) -> str:
+    """Two sentences in Markdown for each data set: who misses and who invents least and most."""
+    lines = []
+    for data in dict.fromkeys(one["data"] for one in rows):
+        for rate in sorted({one["accel"] for one in rows if one["data"] == data}):
+            found = []
+            for metric, verb, region, size in (
+                ("missed", "misses", "lesion", 0.0),
+                ("new_spots", "invents", None, diameter),
+            ):
+                at = [
+                    one
+                    for one in rows
+                    if (one["data"], one["accel"], one["metric"]) == (data, rate, metric)
+                    and one.get("diameter") == size
+                    and one["method"] in methods
+                    and "against" not in one
+                    and one["region"] == (region or ("retina" if not rate else "body"))
+                ]
+                if not at:
+                    continue
+                low, high = (pick(at, key=lambda one: one["value"]) for pick in (min, max))
+                unit = "of the lesions" if metric == "missed" else "spots a picture"
+                low_text, high_text = (
+                    f"{one['value']:.0%}" if metric == "missed" else f"{one['value']:.1f}"
+                    for one in (low, high)
+                )
+                found.append(
+                    f"{methods[low['method']]} {verb} least ({low_text} {unit}), "
+                    f"{methods[high['method']]} most ({high_text})"
+                )
+            lines.append(f"- {data}{f' at {rate:g}x' if rate else ''}: {'; '.join(found)}.")
     return "\n".join(lines)

@@ -39,6 +39,7 @@ KINDS = {
     "cartilage_defect": Kind(("cartilage",), "fluid", 0.6),
     "meniscal_tear": Kind(("meniscus",), "fluid", 0.6),
     "white_matter_lesion": Kind(("white",), "hyperintensity", 0.9),
+    "even_tissue": Kind((), "brighter", 0.95),  # where the tissues are not known
     "cyst": Kind(("IPL-INL", "ELM"), "darker", 0.95),
     "focus": Kind(("IPL-INL", "ELM"), "brighter", 0.95),
     "druse": Kind(("ELM", "BM"), "brighter", 0.8),
@@ -77,7 +78,7 @@ def retinal_hosts(boundaries: np.ndarray, height: int) -> dict[str, np.ndarray]:
     rows = np.arange(height)[:, None]
     found = {}
     for name, kind in KINDS.items():
-        if set(kind.hosts) <= set(BOUNDARIES):
+        if kind.hosts and set(kind.hosts) <= set(BOUNDARIES):
             top, bottom = (boundaries[BOUNDARIES.index(edge)] for edge in kind.hosts)
             found[name] = ((rows >= top) & (rows < bottom)).astype(np.float32)
     return found
