@@ -323,9 +323,9 @@ circles = {
         for a, b in ((m, "full"), ("full", m))
     )
     for m, title in beside.items()
-    if m != "full"
+    if m in maps and m != "full"
 }
-pictures = {title: exam.without[m] for m, title in beside.items()}
+pictures = {title: exam.without[m] for m, title in beside.items() if m in maps}
 spots_figure = lesion_figures.marked(pictures, circles, 4)
 
 # %% [markdown]
