@@ -193,7 +193,7 @@ for rate in rates:
     exams += examine(pairs, methods, plan, coils, seed, where, chosen.slices, widest)
 names = lesion_tables.names_of(methods)
 
-# %% mystnb={"figure": {"name": "fig-lesions-methods", "caption": "One lesion at the lowest acceleration: the picture with its lesions, a zoom (orange square) without and with the lesion, the response (with minus without, times two) and the error of the picture with the lesion (times two). White is positive, black negative."}, "image": {"alt": "Columns for zero-filled, compressed sensing, U-Net, PC-RNN and the full scan; five rows from the whole picture to the error map. The spot in the response is darkest in the last column and fainter and streaked from left to right in the others."}}
+# %% mystnb={"figure": {"name": "fig-lesions-methods", "caption": "One lesion at the lowest acceleration: the picture with its lesions, a zoom (orange square) without and with the lesion, the response (with minus without, times two) and the error of the picture with the lesion (times two). White is positive, black negative."}, "image": {"alt": "Columns for zero-filled, compressed sensing, U-Net, PC-RNN and the full scan; five rows from the whole picture to the error map."}}
 middle = diameters[len(diameters) // 2]
 exam, lesion = next(
     (e, x)
@@ -230,7 +230,7 @@ lesions = reading.measure_lesions(exams, detectors)
 constants = {"data": data, "task": "multicoil", "trained_on": data}
 rows = lesion_rows.lesion_rows(lesions, common, ("full", "cs"), "full", constants)
 
-# %% mystnb={"figure": {"name": "fig-lesions-recovery", "caption": "Recovered contrast against the diameter of the lesion; solid lines and 95 % intervals over volumes for the strongest lesions, dashed lines for the weakest."}, "image": {"alt": "One panel for each acceleration with a line for each method; all lines rise with the diameter and are lower at the higher acceleration."}}
+# %% mystnb={"figure": {"name": "fig-lesions-recovery", "caption": "Recovered contrast against the diameter of the lesion; solid lines and 95 % intervals over volumes for the strongest lesions, dashed lines for the weakest."}, "image": {"alt": "One panel for each acceleration, with a line for each method over the diameters of the lesions."}}
 _ = lesion_figures.by_size(rows, "recovery", names)
 
 # %%
@@ -238,10 +238,24 @@ caption = "Recovered contrast by diameter and strength, mean over volumes and 95
 lesion_tables.of_metric(rows, "recovery", names, caption)
 
 # %% [markdown]
+# Contrast alone says little: noise that is amplified along with a lesion hides it again. The usual
+# answer is the *contrast-to-noise ratio*, with means $\mu$ over the core of the lesion and over a ring
+# around it, and the standard deviation of the ring,
+#
+# $$ \text{CNR} = \pm \frac{\mu_\text{core} - \mu_\text{ring}}{\sigma_\text{ring}}, $$ (eq-lesion-cnr)
+#
+# positive where the lesion stands out the way it should. A place has a CNR without a lesion too; the
+# table shows what the lesion adds to it.
+
+# %%
+every = {"full": "Fully sampled", **names}
+caption = "CNR that a lesion adds, by diameter and strength"
+lesion_tables.of_metric(rows, "cnr_gain", every, caption)
+
+# %% [markdown]
 # ## What can be decided from it
 #
-# Contrast alone says little: noise that is amplified along with a lesion hides it again. Image quality
-# for a task is how well the task can be done {cite:p}`barrett2004`. The task here is to say whether a
+# CNR still rewards whoever smooths the ring. Image quality for a task is how well the task can be done {cite:p}`barrett2004`. The task here is to say whether a
 # lesion is there, given its place, size and sign. The best linear reader of Gaussian channels $v$ with
 # covariance $K$ and mean signal $\Delta v$ is Hotelling's,
 #
@@ -257,10 +271,9 @@ lesion_tables.of_metric(rows, "recovery", names, caption)
 # %%
 observed = reading.observe(exams, common)
 rows += lesion_rows.auc_rows(observed, constants)
-every = {"full": "Fully sampled", **names}
 lesion_tables.of_metric(rows, "auc", every, "AUC of the observer by diameter and strength")
 
-# %% mystnb={"figure": {"name": "fig-lesions-auc", "caption": "AUC of the observer against the diameter of the lesion; solid lines with 95 % intervals for the strongest lesions, dashed lines for the weakest. 0.5 is chance."}, "image": {"alt": "One panel for each acceleration with a line for each method between 0.5 and 1; the line of the full scan lies on top."}}
+# %% mystnb={"figure": {"name": "fig-lesions-auc", "caption": "AUC of the observer against the diameter of the lesion; solid lines with 95 % intervals for the strongest lesions, dashed lines for the weakest. 0.5 is chance."}, "image": {"alt": "One panel for each acceleration, with a line for each method and one for the full scan."}}
 _ = lesion_figures.by_size(rows, "auc", every)
 
 # %% [markdown]
@@ -450,6 +463,10 @@ lesion_tables.of_metric(eye_rows, "recovery", seen_by, caption)
 
 # %%
 readers = {**seen_by, "full": "Truth"}
+caption = "CNR that a lesion adds in eyes, by diameter and strength"
+lesion_tables.of_metric(eye_rows, "cnr_gain", readers, caption)
+
+# %%
 caption = "AUC of the observer for lesions in eyes, by diameter and strength"
 lesion_tables.of_metric(eye_rows, "auc", readers, caption)
 
