@@ -10,10 +10,11 @@
 # # Does it invent anatomy?
 #
 # The first question of a clinician is not about decibels. It is: *does this network draw what is not
-# there, and does it leave out what is?* Scores over whole images can hide either: readers of a public
-# contest preferred sharp reconstructions in which a small finding was gone {cite:p}`muckley2021`, tiny
-# changes of the input can change structures in the output {cite:p}`antun2020`, and a network that
-# matches distributions can add a tumour or take one away {cite:p}`cohen2018`. {cite:t}`chen2022` do not
+# there, and does it leave out what is?* Scores over whole images can hide either. Readers of the
+# fastMRI contest of 2020 marked structures in well-scored reconstructions that look like anatomy and
+# are none {cite:p}`muckley2021`; tiny changes of the input can change or remove structures in the output
+# {cite:p}`antun2020`; and a network that matches distributions can add a tumour or take one away
+# {cite:p}`cohen2018`. {cite:t}`chen2022` do not
 # test it; {cite:t}`manakov2019` had experts judge likeness, not findings.
 #
 # This chapter asks it of PC-RNN and the U-Net at several accelerations, beside methods that learn
