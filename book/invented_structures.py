@@ -67,7 +67,7 @@ settings = parameters.check(globals(), rules)
 # A profile says how the networks learn, at which accelerations they are read, on how many bodies,
 # slices of each, and scans with lesions of each slice, and on how many slices compressed sensing
 # is tuned. The quick networks are those of {doc}`comparison`. The longer profile keeps the
-# smaller PC-RNN, so that three accelerations can be trained for twelve times as long.
+# smaller PC-RNN, so that it can be trained for longer at three accelerations.
 
 # %%
 import time
@@ -97,8 +97,8 @@ class Profile:
 LONGER = replace(
     contest.BUDGETS["standard"],
     pcrnn="xs",
-    bands=Schedule(epochs=4, halve_every=1.5, **contest.BANDS),
-    whole=Schedule(epochs=1, halve_every=0.4, **contest.SLICES),
+    bands=Schedule(epochs=2.5, halve_every=1, **contest.BANDS),
+    whole=Schedule(epochs=0.625, halve_every=0.25, **contest.SLICES),
 )
 PROFILES = {
     "quick": Profile(contest.BUDGETS["quick"], (4, 8), 8, 1, 1, 4),
