@@ -83,12 +83,14 @@ DENOISERS: dict[str, Denoiser | None] = {
     "bm3d": bm3d,
 }
 PAPER = {"median": 1, "wavelet": 1.5, "bilateral": 3, "nl_means": 1.5, "bm3d": 2}
+# Each grid holds the paper's strength. The estimate of the noise misses what is correlated, so
+# stronger ones may be better; where there is little noise, weaker ones.
 GRID: dict[str, tuple[float, ...]] = {
-    "median": (1, 2, 3, 4, 5),
-    "wavelet": (1.5, 3, 6, 12),
-    "bilateral": (3, 6, 12, 24),
-    "nl_means": (0.75, 1.5, 3, 6),
-    "bm3d": (2, 4, 8, 16),
+    "median": (1, 2, 3, 4),
+    "wavelet": (0.75, 1, 1.5, 2.25, 3.5, 5),
+    "bilateral": (0.75, 1, 1.5, 2, 3, 5),
+    "nl_means": (0.75, 1.5, 2, 2.5, 3.5, 5),
+    "bm3d": (0.75, 1, 1.5, 2, 3, 5),
 }
 
 

@@ -6,12 +6,21 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from recon.classical.denoisers import Denoiser, tune
+from recon.classical.denoisers import GRID, PAPER, Denoiser, available, tune
 from recon.data.oct import Domains, Truth, read_bscans, read_truth
 from recon.errors import InputError
 from recon.learning.denoising_scores import Pair, frame, prepare, score, score_volume
 
-__all__ = ["Stack", "Volume", "each", "evaluate", "flipped", "open_volumes", "tune_on"]
+__all__ = [
+    "Stack",
+    "Volume",
+    "baselines",
+    "each",
+    "evaluate",
+    "flipped",
+    "open_volumes",
+    "tune_on",
+]
 
 Stack = Callable[[np.ndarray], np.ndarray]  # (B, H, W) -> (B, H, W)
 
@@ -111,6 +120,34 @@ def tune_on(
         lambda index, drawn: score(drawn, pairs[index])[metric],
         strengths,
     )
+
+
+def baselines(volumes: Sequence[Volume]) -> tuple[dict[str, Stack], pd.DataFrame]:
+    """The denoisers that can run here, at the paper's strength and (``_tuned``) at the best one.
+
+    Parameters
+    ----------
+    volumes : sequence of Volume
+        To tune on: neither trained on nor tested on. Without registered partners there is nothing
+        to tune by, and the tuned methods are left out.
+
+    Returns
+    -------
+    (dict, pd.DataFrame)
+        Methods by name; and a line a denoiser with the strengths ``paper`` and ``tuned`` and the
+        PSNR of both on `volumes`.
+    """
+    methods, lines = {}, {}
+    usable = [volume for volume in volumes if volume.pairs[0].registered]
+    for name, denoiser in available().items():
+        methods[name] = each(denoiser, PAPER[name])
+        lines[name] = {"paper": PAPER[name]}
+        if usable:
+            strength, tried = tune_on(denoiser, usable, GRID[name])
+            methods[f"{name}_tuned"] = each(denoiser, strength)
+            lines[name] |= {"tuned": strength, "PSNR, paper": tried[PAPER[name]]}
+            lines[name] |= {"PSNR, tuned": tried[strength], "tried": ", ".join(map(str, tried))}
+    return methods, pd.DataFrame(lines).T
 
 
 def flipped(images: Sequence[np.ndarray]) -> list[np.ndarray]:

@@ -9,7 +9,16 @@ import pandas as pd
 from recon.results.claims import Paper
 from recon.results.html import Html, html_table
 
-__all__ = ["NAMES", "ceilings", "deviations", "differences", "scores_table", "table_one", "value"]
+__all__ = [
+    "NAMES",
+    "ceilings",
+    "deviations",
+    "differences",
+    "plain",
+    "scores_table",
+    "table_one",
+    "value",
+]
 
 #: Names in print of the scores.
 NAMES = {
@@ -23,6 +32,9 @@ NAMES = {
     "ssim_coded": "SSIM as coded",
     "psnr_truth": "PSNR to the truth",
     "ssim_truth": "SSIM to the truth",
+    "domain_gap": "gap",
+    "input_correlation": "correlation with the input",
+    "layer_correlation": "correlation with the layers, η",
 }
 DIGITS = {"ssim": 3, "ssim_fixed": 3, "ssim_coded": 3, "ssim_truth": 3}
 
@@ -223,3 +235,23 @@ def ceilings(
             lines.append([name, *cells])
     caption = "Gain over the raw image, and its share of what the noise-free truth gains"
     return html_table(caption, ["Method", *(NAMES[m] for m in metrics)], lines)
+
+
+def plain(
+    rows: Sequence[Mapping[str, Any]],
+    names: Mapping[str, str],
+    metrics: str | Sequence[str],
+    caption: str,
+) -> Html:
+    """Values of some measures and their paired differences, with intervals."""
+    metrics = [metrics] if isinstance(metrics, str) else metrics
+    lines = []
+    for row in rows:
+        if row["metric"] in metrics and row["contrast"] == "all":
+            name, against = (names.get(row.get(k, ""), row.get(k)) for k in ("method", "against"))
+            low, high = row["ci95"]
+            what = f"{name} – {against}" if against else name
+            text = f"{row['value']:.3f} [{low:.3f}, {high:.3f}]"
+            test = _p(row["p_value"]) if against else "–"
+            lines.append([what, NAMES[row["metric"]], text, test, row["n"]])
+    return html_table(caption, ["", "Measure", "Mean [95 %]", "p", "n"], lines)

@@ -10,7 +10,7 @@ from matplotlib.patches import Rectangle
 
 from recon.results.figures import COLOURS, show
 
-__all__ = ["bars", "borders", "channels", "maps", "masks", "residuals", "scatter"]
+__all__ = ["bars", "borders", "channels", "maps", "masks", "residuals", "training"]
 
 WIDTH = 8.6  # inches of a page
 
@@ -199,15 +199,36 @@ def borders(images: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]]) -> 
     return figure
 
 
-def scatter(pairs: Mapping[str, tuple[np.ndarray, np.ndarray]], unit: str) -> Figure:
-    """Measured against true, one colour a name, the diagonal grey."""
-    figure, axis = plt.subplots(figsize=(3.6, 3.4), layout="constrained")
-    every = np.concatenate([np.concatenate(pair) for pair in pairs.values()])
-    ends = [float(every.min()), float(every.max())]
-    axis.plot(ends, ends, color=COLOURS[7], linewidth=1)
-    for colour, (name, (true, measured)) in zip(COLOURS, pairs.items(), strict=False):
-        axis.plot(true, measured, "o", color=colour, markersize=4, label=name)
-    axis.set_xlabel(f"true, {unit}")
-    axis.set_ylabel(f"measured, {unit}")
-    axis.legend(frameon=False)
+def training(histories: Mapping[str, Sequence[Mapping[str, float]]], smooth: int = 10) -> Figure:
+    """Parts of the loss, and what the discriminators take images for, by step.
+
+    Parameters
+    ----------
+    histories : mapping
+        Of `recon.learning.translation.fit_translation`, by name: the first drawn solid, the second
+        dashed.
+    smooth : int
+        Steps that a mean runs over.
+    """
+    figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 2.9), layout="constrained")
+    panels = (("cycle", "generator", "discriminator", "copy"), ("real_as_real", "fake_as_real"))
+    for style, (name, history) in zip(("-", "--"), histories.items(), strict=False):
+        for axis, parts in zip(axes, panels, strict=True):
+            for colour, part in zip(COLOURS, parts, strict=False):
+                held = [(entry["step"], entry[part]) for entry in history if part in entry]
+                if not held:
+                    continue
+                steps, values = np.array(held).T
+                window = min(smooth, len(values))
+                mean = np.convolve(values, np.ones(window) / window, mode="valid")
+                label = f"{part.replace('_', ' ')}, {name}"
+                axis.plot(steps[window - 1 :], mean, style, color=colour, label=label)
+    axes[0].set_yscale("log")
+    axes[0].set_ylabel("part of the loss")
+    axes[1].set_ylabel("mean probability")
+    axes[1].set_ylim(0, 1)
+    axes[1].axhline(0.5, color=COLOURS[7], linewidth=0.8)
+    for axis in axes:
+        axis.set_xlabel("step")
+        axis.legend(frameon=False, fontsize=7)
     return figure
