@@ -27,6 +27,8 @@ from recon.physics.fourier import centre_crop, fft2c
 from recon.results.staleness import code_sha256
 
 __all__ = [
+    "COMMON",
+    "SITE_DIAMETER",
     "Pair",
     "encode",
     "inserted_pairs",
@@ -195,10 +197,8 @@ class _Body:
 
     def __init__(self, manifest, profile_name: str, plan: Plan, slices: int):
         self.plan, self.slices = plan, slices
-        self.sizes, self.contrast = (
-            manifest.profiles[profile_name],
-            manifest.contrasts[plan.contrast],
-        )
+        self.sizes = manifest.profiles[profile_name]
+        self.contrast = manifest.contrasts[plan.contrast]
         self.made: dict = {}
 
     def _render(self) -> tuple[np.ndarray, scanner.Scan]:
