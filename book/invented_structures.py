@@ -231,7 +231,7 @@ bodies = [false_structures.body_of(image, 1.0, widest) for image in plain]
 detectors = detectors_for(plain, bodies, {*diameters, SITE_DIAMETER}, false_rate, FLOOR)
 lesions = reading.measure_lesions(exams, detectors)
 constants = {"data": data, "task": "multicoil", "trained_on": data}
-rows = lesion_rows.lesion_rows(lesions, common, ("full", "cs"), "full", constants)
+rows = lesion_rows.lesion_rows(lesions, common, ("full", "zero_filled", "cs"), "full", constants)
 
 # %% mystnb={"figure": {"name": "fig-lesions-recovery", "caption": "Recovered contrast against the diameter of the lesion; solid lines and 95 % intervals over volumes for the strongest lesions, dashed lines for the weakest."}, "image": {"alt": "One panel for each acceleration, with a line for each method over the diameters of the lesions."}}
 _ = lesion_figures.by_size(rows, "recovery", names)
@@ -312,12 +312,12 @@ for diameter in (1, 3, 6):
 
 # %%
 spots = reading.count_spots(exams, {d: detectors[d] for d in diameters})
-rows += lesion_rows.spot_rows(spots, ("repeat", "cs"), constants)
+rows += lesion_rows.spot_rows(spots, ("repeat", "zero_filled", "cs"), constants)
 asked = {
     "Misses more than the full scan?": ("missed", "full", {"diameter": 0.0}),
-    "than CS?": ("missed", "cs", {"diameter": 0.0}),
+    "than zero-filled?": ("missed", "zero_filled", {"diameter": 0.0}),
     "Invents more than a second scan?": ("new_spots", "repeat", {"diameter": middle}),
-    "more than CS?": ("new_spots", "cs", {"diameter": middle}),
+    "more than zero-filled?": ("new_spots", "zero_filled", {"diameter": middle}),
 }
 answers = lesion_rows.answers(rows, asked)
 shown = {
