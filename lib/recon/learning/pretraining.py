@@ -1,0 +1,186 @@
+"""Pre-training of a translator's discriminator, which section 4 of Manakov 2019 suggests."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.nn.functional import cross_entropy
+
+from recon.data.measurement import seed_of
+from recon.learning.training import pick_device
+from recon.learning.translation import draw_crops
+from recon.networks import domain_norm
+from recon.networks.cyclegan import DOMAINS, HDCycleGAN
+from recon.results.staleness import code_sha256
+
+__all__ = ["beside", "calibrated", "classification", "classify_domains"]
+
+SEEN = 16  # crops of each domain that a normalisation is calibrated on
+
+
+def calibrated(
+    model: HDCycleGAN,
+    high: Sequence[np.ndarray],
+    low: Sequence[np.ndarray],
+    shape: tuple[int, int],
+    seed: int = 0,
+) -> HDCycleGAN:
+    """`recon.networks.domain_norm.with_domain_norm` on crops ``shape`` of both domains."""
+    return domain_norm.with_domain_norm(model, _crops(high, low, shape, seed))
+
+
+def _crops(high, low, shape: tuple[int, int], seed: int) -> torch.Tensor:
+    """Crops to calibrate on, ``(2 * SEEN, 1, *shape)``, half of them of each domain."""
+    rng = np.random.default_rng(seed_of(seed, "calibration"))
+    return torch.cat([draw_crops(images, SEEN, shape, rng) for images in (high, low)])
+
+
+def classify_domains(
+    model: HDCycleGAN,
+    high: Sequence[np.ndarray],
+    low: Sequence[np.ndarray],
+    shape: tuple[int, int],
+    steps: int,
+    batch: int = 8,
+    rate: float = 3e-3,
+    seed: int = 0,
+    device: str = "auto",
+) -> list[float]:
+    """Train the discriminators of a model to tell real images of the domains apart, in place.
+
+    Separate discriminators learn that images of the other domain are not of theirs. Where they are
+    normalised over the domains, the normalisation follows these batches, which hold both; at their
+    end it is measured once more and then stays as it is.
+
+    Parameters
+    ----------
+    model : HDCycleGAN
+    high, low : sequence of np.ndarray
+        Training images ``(H, W)``.
+    shape : (int, int)
+        Of the crops.
+    steps, batch, rate, seed, device
+        Of this training; a batch holds as many crops of each domain.
+
+    Returns
+    -------
+    list of float
+        Accuracy on the batch, each step, the mean over both verdicts where there are two.
+    """
+    where = pick_device(device)
+    model.to(where, memory_format=torch.channels_last).train()
+    kinds = {domain: model.judge(domain)[1] for domain in DOMAINS}
+    judges = {id(judge): judge for judge in (model.judge(d)[0] for d in DOMAINS)}
+    weights = [weight for judge in judges.values() for weight in judge.parameters()]
+    optimiser = torch.optim.Adam(weights, lr=rate)
+    accuracies = []
+    for judge in judges.values():
+        domain_norm.follow(judge, True)
+    for step in range(steps):
+        rng = np.random.default_rng(seed_of(seed, "domains", step))
+        crops = torch.cat([draw_crops(images, batch, shape, rng) for images in (high, low)])
+        crops = crops.to(where, memory_format=torch.channels_last)
+        loss, right = 0.0, []
+        for domain in DOMAINS[:1] if model.shared else DOMAINS:
+            own = torch.arange(2 * batch, device=where) // batch == DOMAINS.index(domain)
+            other = kinds["low"] if model.shared else 0
+            target = torch.where(own, kinds[domain], other)
+            logits = model.logits(crops, domain)
+            loss = loss + cross_entropy(logits, target)
+            right.append((logits.argmax(1) == target).float().mean().item())
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        accuracies.append(float(np.mean(right)))
+    seen = _crops(high, low, shape, seed).to(where, memory_format=torch.channels_last)
+    for judge in judges.values():
+        domain_norm.follow(judge, False)
+        domain_norm.measure(judge, seen)
+    model.eval()
+    return accuracies
+
+
+def beside(folder: Path, *words: object) -> Path:
+    """A folder of checkpoints beside one that does not know of this pre-training.
+
+    Parameters
+    ----------
+    folder : Path
+        As `recon.learning.translation.translation_folder` names it.
+    words
+        What the start depended on beyond the model and its images.
+    """
+    code = code_sha256(Path(__file__), Path(domain_norm.__file__))
+    digest = hashlib.sha256(repr((*words, code)).encode()).hexdigest()[:8]
+    return folder.with_name(f"{folder.name}-{digest}")
+
+
+def grain(image: np.ndarray) -> float:
+    """How grainy a B-scan ``(H, W)`` is: one number that grows with its speckle.
+
+    The median, over the pixels above the mean, of the absolute difference to the mean of the four
+    neighbours, over grey value.
+    """
+    middle = image[1:-1, 1:-1]
+    around = image[:-2, 1:-1] + image[2:, 1:-1] + image[1:-1, :-2] + image[1:-1, 2:]
+    bright = middle > middle.mean()
+    return float(np.median(np.abs(middle - around / 4)[bright] / middle[bright]))
+
+
+@torch.no_grad()
+def _accuracy(model: HDCycleGAN, images: tuple[list, list], shape: tuple[int, int]) -> float:
+    """Share of images that a shared discriminator gives to their own domain, of the two."""
+    model.eval()
+    hits = []
+    for place, domain in enumerate(images):
+        for image in domain:
+            part = image[: shape[0], : shape[1]] / image.max()
+            scores = model.logits(torch.from_numpy(part)[None, None], "high")[0]
+            own, other = (model.judge(d)[1] for d in (DOMAINS[place], DOMAINS[1 - place]))
+            hits.append(float(scores[own] > scores[other]))
+    return float(np.mean(hits))
+
+
+def classification(
+    sizes: Mapping[str, object],
+    images: tuple[list, list],
+    unseen: tuple[list, list],
+    shape: tuple[int, int],
+    steps: int,
+    seed: int = 0,
+) -> dict[str, float]:
+    """How well real images of the domains can be told apart, on images that were not trained on.
+
+    Parameters
+    ----------
+    sizes : mapping
+        Of a model with a shared discriminator.
+    images, unseen : (list, list)
+        Of high and of low noise, ``(H, W)``: to learn from, to score on.
+    shape : (int, int)
+        Of the crops.
+    steps : int
+    seed : int
+
+    Returns
+    -------
+    dict
+        Accuracy of one threshold on `grain`, of a discriminator with instance normalisation, and
+        with domain normalisation, trained alike.
+    """
+    values = [np.array([grain(image) for image in domain]) for domain in images]
+    cuts = np.unique(np.concatenate(values))
+    right = [np.mean([(values[0] > c).mean(), (values[1] <= c).mean()]) for c in cuts]
+    cut = cuts[int(np.argmax(right))]
+    seen = [[grain(image) > cut for image in domain] for domain in unseen]
+    found = {"one threshold": float((np.mean(seen[0]) + 1 - np.mean(seen[1])) / 2)}
+    for name, domain in (("instance normalisation", False), ("domain normalisation", True)):
+        torch.manual_seed(seed)
+        model = HDCycleGAN(**sizes)
+        if domain:
+            calibrated(model, *images, shape, seed)
+        classify_domains(model, *images, shape, steps, seed=seed, device="cpu")
+        found[f"discriminator, {name}"] = _accuracy(model, unseen, shape)
+    return found
