@@ -17,10 +17,12 @@ from recon.results import lesion_tables, store
 from test_learning import volume
 
 CUTS = {
-    "TranslationSchedule(80, 2, 2e-3, (124, 64), pretrain=80": (
-        "TranslationSchedule(2, 1, 1e-3, (64, 64), pretrain=1"
+    "QUICK = TranslationSchedule(120, 2, 1e-3, (124, 64)": (
+        "QUICK = TranslationSchedule(2, 1, 1e-3, (64, 64)"
     ),
-    "EyeProfile(8, 1": "EyeProfile(3, 1",
+    "EyeProfile(8, 1, SMALL, QUICK, copying=60, classify=40": (
+        "EyeProfile(3, 1, SMALL, QUICK, copying=1, classify=1"
+    ),
     'Profile(contest.BUDGETS["quick"], (4, 8), 8, 1, 1, 4)': (
         'Profile(contest.BUDGETS["quick"], (4, 8), 3, 1, 1, 1, (0.03,))'
     ),
@@ -46,6 +48,19 @@ def run_chapter(**given):
 def test_the_cuts_still_cut():
     source = (project_root() / "book" / "invented_structures.py").read_text(encoding="utf-8")
     assert all(source.count(long) == 1 for long in CUTS)
+
+
+def test_the_translators_are_those_of_hdcyclegan():
+    """The same sizes and schedules, so that one training serves both chapters."""
+    here, there = (
+        (project_root() / "book" / f"{name}.py").read_text(encoding="utf-8")
+        for name in ("invented_structures", "hdcyclegan")
+    )
+    for start in ("SMALL = ", "QUICK = ", "STANDARD = ", "NARROW_JUDGE = "):
+        assert [x for x in here.split("\n") if x.startswith(start)] == [
+            x for x in there.split("\n") if x.startswith(start)
+        ]
+    assert "SMALL, QUICK, copying=60, classify=40)" in here and "SMALL, QUICK, copying=60" in there
 
 
 @pytest.fixture
@@ -78,7 +93,7 @@ def test_measured_scans_and_eyes_are_read_and_stored(small):
     assert {row["data"] for row in run.rows} == {"fastmri_folder", "simulated_retina"}
     methods = {row["method"] for row in run.rows}
     assert methods >= {"zero_filled", "cs", "unet", "pcrnn_xs", "raw", "average", "median"}
-    assert methods >= {"hdcyclegan", "copier"} and "repeat" not in methods
+    assert methods >= {"hdcyclegan", "domain", "copier"} and "repeat" not in methods
     assert np.isfinite([row["value"] for row in run.rows]).all()
     kept = [row for row in run.rows if (row["method"], row["metric"]) == ("full", "recovery")]
     kept = [row["value"] for row in kept if "against" not in row]

@@ -113,7 +113,7 @@ def inserted_bscans(
     draws : int
         B-scans with lesions of each eye, at other places; what is without lesions is shared.
     seed : int
-        Of the places and of the speckle.
+        Of the eyes, the places and the speckle.
 
     Raises
     ------
@@ -128,7 +128,7 @@ def inserted_bscans(
         )
     sizes_of = manifest.profiles[profile_name]
     scenes = []
-    for plan in plan_volumes(manifest, profile_name, split)[:volumes]:
+    for plan in plan_volumes(manifest, profile_name, split, seed)[:volumes]:
         scenes += _scenes(plan, sizes_of, manifest.settings, split, sizes, contrasts, draws, seed)
     return scenes
 
