@@ -305,10 +305,11 @@ for diameter in (1, 3, 6):
 
 # %% [markdown]
 # A lesion is *missed* if it does not set the detector off; it is *lost* if it did so in the full
-# scan. A spot in a body without lesions is *invented* if the full scan has nothing half as
-# conspicuous there, and *removed* the other way round. "Yes" below means that the 95 % interval
-# of the paired difference between a method and what it is compared with lies above zero, "no"
-# that it ends at zero or below, "not shown" that it holds zero.
+# scan. *Alarms* are its places that set the detector off without it. A spot in a body without
+# lesions is *invented* if the full scan has nothing half as conspicuous there, and *removed* the
+# other way round. "Yes" below means that the 95 % interval of the paired difference between a
+# method and what it is compared with lies above zero, "no" that it ends at zero or below, "not
+# shown" that it holds zero.
 
 # %%
 spots = reading.count_spots(exams, {d: detectors[d] for d in diameters})
@@ -323,6 +324,7 @@ answers = lesion_rows.answers(rows, asked)
 shown = {
     "Missed": {"metric": "missed", "region": "lesion", "diameter": 0.0},
     "Lost": {"metric": "lost", "region": "lesion", "diameter": 0.0},
+    "Alarms": {"metric": "alarm", "region": "lesion", "diameter": 0.0},
     "Invented a picture": {"metric": "new_spots", "diameter": middle},
     "Removed a picture": {"metric": "lost_spots", "diameter": middle},
 }
@@ -510,6 +512,7 @@ eye_answers = lesion_rows.answers(eye_rows, asked)
 shown = {
     "Missed": {"metric": "missed", "region": "lesion", "diameter": 0.0},
     "Lost": {"metric": "lost", "region": "lesion", "diameter": 0.0},
+    "Alarms": {"metric": "alarm", "region": "lesion", "diameter": 0.0},
 }
 shown |= {
     f"Invented, {region}": {"metric": "new_spots", "diameter": finest, "region": region}

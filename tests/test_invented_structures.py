@@ -141,6 +141,7 @@ def readings():
             fields = {**at, "kind": "k", "diameter": 3.0, "strength": strength}
             for method, found, kept in (("full", True, 1.0), ("net", strength > 0.2, 0.5)):
                 seen = {"cnr": 2.0, "cnr_without": 0.5, "found": found, "recovery": kept}
+                seen["found_without"] = method == "net"
                 lesions.append({**fields, "method": method, **seen})
         for method, new in (("repeat", 0), ("net", 2)):
             fields = {"region": "body", "diameter": 3.0, "new": new, "lost": 0, "there": 5}
@@ -161,6 +162,8 @@ def test_rows_and_verdicts_say_what_was_read():
         "net": 0.5,
     }
     assert verdicts(rows, "missed", "full", **whole) == {"net": "yes"}
+    alarms = [r for r in rows if r["metric"] == "alarm" and "against" not in r]
+    assert {r["method"]: r["value"] for r in alarms} == {"full": 0, "net": 1}
     asked = {"Invents?": ("new_spots", "repeat", {"diameter": 3.0, "region": "body"})}
     assert answers(rows, asked) == {"Invents?": {(4.0, "net"): "yes"}}
     none = {"Invents?": ("new_spots", "average", {"diameter": 3.0})}

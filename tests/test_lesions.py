@@ -186,6 +186,7 @@ def test_the_reader_reads_every_method(pair):
     assert full.recovery.to_numpy() == pytest.approx(1)
     assert (read[read.method == "blank"].recovery == 0).all()
     assert not read[read.method == "blank"].found.any()
+    assert full.found.sum() > full.found_without.sum()
     assert set(read.method) == {"full", "zero_filled", "blank"}
     spots = count_spots(exams, detectors)
     blank = spots[spots.method == "blank"]

@@ -67,7 +67,7 @@ def _fields(exam: Exam, method: str) -> dict:
 def measure_lesions(
     exams: Sequence[Exam], detectors: Mapping[float, false.Detector]
 ) -> pd.DataFrame:
-    """One row per lesion and method: recovery, CNR with and without it, whether it was detected.
+    """One row per lesion and method: recovery, and with and without it, CNR and detection.
 
     Parameters
     ----------
@@ -81,11 +81,14 @@ def measure_lesions(
         for method, image in exam.with_lesions.items():
             plain = exam.without[method]
             maps = {
-                d: false.conspicuity(image, d, one.floor)
-                for d, one in detectors.items()
-                if any(lesion.diameter == d for lesion in exam.lesions)
+                d: [false.conspicuity(x, d, detectors[d].floor) for x in (image, plain)]
+                for d in {lesion.diameter for lesion in exam.lesions}
             }
             for lesion in exam.lesions:
+                there, before = (
+                    false.found(z, lesion, detectors[lesion.diameter])
+                    for z in maps[lesion.diameter]
+                )
                 rows.append(
                     {
                         **_fields(exam, method),
@@ -95,9 +98,8 @@ def measure_lesions(
                         "recovery": see.recovery(plain, image, response, lesion),
                         "cnr": see.cnr(image, lesion),
                         "cnr_without": see.cnr(plain, lesion),
-                        "found": false.found(
-                            maps[lesion.diameter], lesion, detectors[lesion.diameter]
-                        ),
+                        "found": there,
+                        "found_without": before,
                     }
                 )
     return pd.DataFrame(rows)

@@ -27,8 +27,9 @@ def lesion_rows(
 ) -> list[dict]:
     """Recovery, CNR and misses by acceleration, diameter and strength, and over all of these.
 
-    ``missed`` is the share of lesions that do not set the detector off; ``lost`` the same among
-    those that do in the images of ``base``. ``cnr_gain`` is the CNR less that of the same place
+    ``missed`` is the share of lesions that do not set the detector off, ``alarm`` that of their
+    places that do so without them; ``lost`` is ``missed`` among the lesions that set it off in the
+    images of ``base``. ``cnr_gain`` is the CNR less that of the same place
     without the lesion. Methods are compared over all diameters and strengths.
 
     Parameters
@@ -52,6 +53,7 @@ def lesion_rows(
     """
     table = lesions.copy()
     table["missed"] = 1.0 - table.found
+    table["alarm"] = 1.0 * table.found_without
     table["cnr_gain"] = table.cnr - table.cnr_without
     table["region"] = np.where(table.kind.isin(common), "lesion", table.kind)
     places = ["accel", "volume", "kind", "diameter", "strength"]
@@ -71,7 +73,7 @@ def lesion_rows(
             "strength": strength,
             **constants,
         }
-        for metric in (*LESION_METRICS, "lost") if not diameter else LESION_METRICS:
+        for metric in LESION_METRICS if diameter else (*LESION_METRICS, "lost", "alarm"):
             values = part.pivot_table(index="volume", columns="method", values=metric)
             rows += _compared(values, metric, () if diameter else against, fields)
     return rows
