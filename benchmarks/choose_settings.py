@@ -116,6 +116,23 @@ def of_comparison() -> list[Candidate]:
     return tried
 
 
+def of_longer() -> list[Candidate]:
+    """The networks that do not beat zero-filled in the comparison's steps, given more of them."""
+    budget = contest.BUDGETS["quick"]
+    tried = []
+    for name in contest.WHOLE:
+        for times in (1, 4, 16):
+            schedule = replace(
+                budget.whole,
+                rate=budget.rates[name],
+                epochs=times * budget.whole.epochs,
+                halve_every=times * budget.whole.halve_every,
+            )
+            build = partial(contest.build, name, COILS, budget)
+            tried.append(Candidate("comparison, longer", name, build, schedule))
+    return tried
+
+
 def score(candidate: Candidate, train: list, tune: list) -> dict:
     """Train and score; gains over zero-filled in the body, mean and 95 % interval."""
     plan = Sampling(ACCEL, standard_center_fraction(ACCEL), "random")
@@ -156,7 +173,7 @@ def main() -> None:
         if path.is_file()
         else pd.DataFrame(columns=["chapter", "method", "settings"])
     )
-    for candidate in [*of_pcrnn(), *of_comparison()]:
+    for candidate in [*of_pcrnn(), *of_comparison(), *of_longer()]:
         line = {
             "chapter": candidate.chapter,
             "method": candidate.method,

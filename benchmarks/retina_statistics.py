@@ -3,9 +3,9 @@
 Run ``python benchmarks/retina_statistics.py [--profile quick] [--data simulated_retina]``. With
 ``--root`` it prints what can be measured without a truth on a folder of real B-scans.
 
-The ranges of shape, correlation and noise come from published fits to averaged B-scans, collected
-before the simulator was written; PSNR and SSIM of the raw images from table 1 of the paper
-(Manakov 2019). Nothing here is fitted when it runs.
+The ranges of shape, correlation and noise were set down before the simulator was written, as
+starting points for averaged B-scans; PSNR and SSIM of the raw images, mean and deviation, are those
+of table 1 of the paper (Manakov 2019). Nothing here is fitted when it runs.
 """
 
 import argparse

@@ -83,11 +83,11 @@ class Profile:
 
 SMALL = {"width": 8, "depth": 2, "blocks": 2, "discriminator_depth": 3}
 QUICK = TranslationSchedule(120, 2, 1e-3, (124, 64), cycle=20, optimiser="split")
-STANDARD = TranslationSchedule(450, 1, 5e-4, (248, 128), cycle=20, optimiser="split")
+STANDARD = TranslationSchedule(320, 1, 5e-4, (248, 128), cycle=20, optimiser="split")
 NARROW_JUDGE = {"discriminator_width": 8, "discriminator_depth": 5}
 PROFILES = {
     "quick": Profile(SMALL, QUICK, copying=60, classify=40),
-    "standard": Profile(NARROW_JUDGE, STANDARD, 150, 100, rounds=5, rated=40),
+    "standard": Profile(NARROW_JUDGE, STANDARD, 120, 40, rounds=5, rated=40),
     "paper": Profile({}, TranslationSchedule(), rounds=9, rated=150),
 }
 chosen = PROFILES[profile]

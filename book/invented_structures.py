@@ -386,7 +386,7 @@ class EyeProfile:
 
 SMALL = {"width": 8, "depth": 2, "blocks": 2, "discriminator_depth": 3}
 QUICK = TranslationSchedule(120, 2, 1e-3, (124, 64), cycle=20, optimiser="split")
-STANDARD = TranslationSchedule(450, 1, 5e-4, (248, 128), cycle=20, optimiser="split")
+STANDARD = TranslationSchedule(320, 1, 5e-4, (248, 128), cycle=20, optimiser="split")
 NARROW_JUDGE = {"discriminator_width": 8, "discriminator_depth": 5}
 EYES = {
     "quick": EyeProfile(8, 1, SMALL, QUICK, copying=60, classify=40),

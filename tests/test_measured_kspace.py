@@ -241,3 +241,22 @@ def test_bart_must_be_there_to_be_asked_for(monkeypatch):
     monkeypatch.setattr(transfer, "available", lambda: False)
     with pytest.raises(InputError, match="install BART"):
         transfer.without_training(bart=True)
+
+
+@pytest.mark.skipif(not available(), reason="BART is not installed")
+def test_the_comparison_runs_bart_beside_its_own(folder, monkeypatch):
+    monkeypatch.setattr(transfer, "WEIGHTS", (0.003, 0.01))
+    fewest = {
+        "coils": 3,
+        "center_fraction": 0.3,
+        "methods": "pcrnn",
+        "compressed_sensing": False,
+        "accel": 3,
+    }
+    names = run_chapter(
+        "comparison", data="fastmri_folder", data_root=str(folder), bart=True, **fewest
+    )
+    assert {*names["found"]} == {"bart_wavelet", "bart_tv"}
+    scores = names["scores"].groupby(["metric", "method"]).value.mean()["ssim"]
+    assert {"zero_filled", "pcrnn_xs", *names["found"]} == {*scores.index}
+    assert scores.nunique() == 4 and scores.between(0.2, 1).all()

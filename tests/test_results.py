@@ -15,6 +15,7 @@ from recon.results import (
     order,
     parameters,
     provenance,
+    repeats,
     staleness,
     store,
     tables,
@@ -494,3 +495,22 @@ def test_the_order_of_a_run_stands_beside_the_papers():
     table = order.same_order(rows, paper, "II", 4, {"pcrnn_xs": "pcrnn_s"})
     assert "D5C5 &gt; PC-RNN-S &gt; U-Net" in table and "PC-RNN-S &gt; D5C5 &gt; U-Net" in table
     assert "+0.33" in table and "Zero-filled" not in table
+
+
+def test_runs_stand_side_by_side_and_their_orders_are_compared():
+    def run_of(seed, gains, **extra):
+        rows = [difference(name, "zero_filled", gain) for name, gain in gains.items()]
+        rows += [{**difference("vn", "zero_filled", 9.0), "training_seed": seed + 1}] * bool(extra)
+        return store.Run("comparison", "quick", {"seed": seed}, rows, {})
+
+    ours = {"unet": 1.0, "vn": 2.0, "pcrnn_s": 3.0}
+    of = repeats.chosen_rows("psnr", lambda row: row["method"], against="zero_filled")
+    runs = [run_of(0, ours), run_of(1, {"unet": 3.0, "vn": 2.0, "pcrnn_s": 1.0}, again=True)]
+    runs.append(run_of(2, {"unet": 0.5, "d5c5": 1.5}))
+    table = repeats.repeats(runs, of, "caption")
+    lines = [line.split("<td>")[1:] for line in table.split("<tr>")[2:]]
+    assert ["+1.0" in lines[0][0], "+3.0" in lines[0][1], "+0.5" in lines[0][2]] == [True] * 3
+    assert "9.0" not in table and "seed 2" in table
+    # D5C5 is in the last run only; over a single shared line no order can be told.
+    assert sum("–" in cell for cell in lines[2]) == 2
+    assert [cell.split("<")[0] for cell in lines[-1]] == ["–", "-1.00", "–"]

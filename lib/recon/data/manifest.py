@@ -36,11 +36,11 @@ class Manifest:
     Attributes
     ----------
     name, title, licence : str
-    kind : {"fastmri", "nifti", "simulated"}
+    kind : {"fastmri", "nifti", "simulated", "oct", "simulated_oct"}
         How it is read: a folder of fastMRI files, a NIfTI volume put through the simulated scanner,
-        or no files at all.
+        or no files at all; and B-scans in folders of images, or simulated ones.
     tasks : tuple of str
-        ``multicoil``, ``singlecoil`` or both.
+        ``multicoil``, ``singlecoil`` or both; ``denoising`` for B-scans.
     simulated : bool
         Whether k-space (for NIfTI) or everything (for phantoms) is simulated.
     access : dict

@@ -1,8 +1,9 @@
 """B-scans as files: what is read, what is refused, and the padding that networks need.
 
 A volume is a folder of images in the order of their names, or one image file. Images are 8-bit grey
-PNG, TIFF or JPEG. Anything else is refused and never converted: 16-bit and float images have no
-known display curve, and colour is a rendering for the eye.
+PNG, TIFF or JPEG, also where a viewer has saved the same grey in three channels. Anything else is
+refused and never converted: 16-bit and float images have no known display curve, and colour is a
+rendering for the eye.
 """
 
 from dataclasses import dataclass
@@ -112,7 +113,7 @@ def read_bscans(path: Path) -> np.ndarray:
 
 
 def read_image(path: Path) -> np.ndarray:
-    """Grey levels ``(H, W)`` uint8 of one file.
+    """Grey levels ``(H, W)`` uint8 of one file; three equal channels are one.
 
     Raises
     ------
@@ -141,6 +142,8 @@ def read_image(path: Path) -> np.ndarray:
         )
     if mode == "L":
         return grey
+    if mode == "RGB" and (grey == grey[..., :1]).all():
+        return grey[..., 0]
     what = {"F": "float", "1": "black-and-white"}.get(mode)
     what = what or ("16-bit or 32-bit" if mode.startswith("I") else f"colour (mode {mode})")
     raise InputError(

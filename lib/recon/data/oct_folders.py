@@ -62,6 +62,8 @@ def open_folders(manifest: Manifest, data_root: str, split: str) -> Domains:
             "both domains the same patients, or make folders train, val and test."
         )
     paired = bool(low) and all(a and b for _, a, b in pairs)
+    if paired:
+        _check_pairs(high, low)
     if low:
         _check_noise(high, low)
     return Domains(high, low, paired, simulated=False)
@@ -194,6 +196,22 @@ def _check_different(high: Path, low: Path) -> None:
             f"{low} holds the same images as {high}: pass two domains, few frames averaged "
             "and many."
         )
+
+
+def _check_pairs(high: list[Path], low: list[Path]) -> None:
+    """Refuse pairs that cannot show the same positions: other numbers or sizes of B-scans."""
+    for pair in zip(high, low, strict=True):
+        counts, sizes = [], []
+        for path in pair:
+            files = image_files(path) if path.is_dir() else [path]
+            counts.append(len(files))
+            sizes.append(" x ".join(map(str, read_image(files[0]).shape)))
+        for what, (a, b) in (("B-scans", counts), ("pixels", sizes)):
+            if a != b:
+                raise InputError(
+                    f"{pair[1]} has {b} {what} where {pair[0]} has {a}: volumes of one name are "
+                    "pairs, so make them agree, or give them different names."
+                )
 
 
 def noise_level(paths: list[Path]) -> float:

@@ -23,6 +23,7 @@ from recon.data.oct_files import Truth
 from recon.errors import InputError
 from recon.paths import cache_dir
 from recon.phantoms import retina
+from recon.physics import speckle
 from recon.physics.speckle import (
     LEVELS,
     SPECTRALIS,
@@ -32,13 +33,14 @@ from recon.physics.speckle import (
     expected_intensity,
     show_intensity,
 )
-from recon.results.staleness import code_sha256
+from recon.results.staleness import cell_code, code_sha256
 
 __all__ = ["SPLITS", "Plan", "plan_volumes", "read_truth", "simulate_oct"]
 
 SPLITS = ("train", "val", "test")
 FIRST = {"train": 1, "val": 6001, "test": 8001}  # number of a split's first patient
 EYES = ("OD", "OS")  # right and left
+DOMAINS = ("high", "low")
 
 
 @dataclass(frozen=True)
@@ -77,13 +79,13 @@ def simulate_oct(manifest: Manifest, profile: str, split: str, seed: int = 0) ->
     folder = _set_folder(manifest, profile, seed) / split
     plans = plan_volumes(manifest, profile, split, seed)
     marker = folder.with_name(f"{split}.complete")
-    if marker.is_file():
+    if marker.is_file() and not _missing(folder, plans):
         return folder
     try:
-        for name in ("high", "low", "truth"):
+        for name in (*DOMAINS, "truth"):
             (folder / name).mkdir(parents=True, exist_ok=True)
         with FileLock(folder.with_name(f".{split}.lock")):
-            missing = [plan for plan in plans if not _truth_file(folder, plan.name).exists()]
+            missing = _missing(folder, plans)
             label = f"Simulating {manifest.name}, {split}"
             done = len(plans) - len(missing)
             for plan in tqdm(missing, label, initial=done, total=len(plans), unit="volume"):
@@ -110,7 +112,7 @@ def plan_volumes(manifest: Manifest, profile: str, split: str, seed: int = 0) ->
             own = _generator(manifest.name, name, seed, "eye")
             shifts = {
                 domain: tuple(int(s) for s in own.integers(-reach, reach + 1, 2))
-                for domain in ("high", "low")
+                for domain in DOMAINS
             }
             plans.append(Plan(name, int(own.integers(2**31)), device, shifts))
     return plans
@@ -127,7 +129,7 @@ def acquire(
     )
     eye = retina.render((count, height + 2 * reach, width + 2 * reach), plan.seed, field=field)
     images, clean = {}, {}
-    for domain, frames in zip(("high", "low"), settings["frames"], strict=True):
+    for domain, frames in zip(DOMAINS, settings["frames"], strict=True):
         rows, columns = _window(plan.shifts[domain], reach, height, width)
         seen = eye.reflectivity[:, rows, columns]
         rng = np.random.default_rng([plan.seed, 31, frames, domain == "low"])
@@ -151,8 +153,8 @@ def read_truth(path: Path) -> Truth | None:
     Truth, or None for a volume that was not simulated
     """
     path = Path(path)
-    file = _truth_file(path.parents[1], path.name)
-    if path.parent.name not in ("high", "low") or not file.is_file():
+    file = _truth_file(path.parent.parent, path.name)
+    if path.parent.name not in DOMAINS or not file.is_file():
         return None
     with np.load(file) as stored:
         reach, shift = int(stored["reach"]), tuple(int(s) for s in stored[path.parent.name])
@@ -194,6 +196,16 @@ def _write(folder: Path, plan: Plan, sizes: dict, settings: dict, count: int) ->
     part.replace(file)
 
 
+def _missing(folder: Path, plans: list[Plan]) -> list[Plan]:
+    """Volumes that are not complete: the truth comes last, but images may have been deleted."""
+    return [
+        plan
+        for plan in plans
+        if not _truth_file(folder, plan.name).is_file()
+        or not all((folder / domain / plan.name).is_dir() for domain in DOMAINS)
+    ]
+
+
 def _truth_file(folder: Path, name: str) -> Path:
     return folder / "truth" / f"{name}.npz"
 
@@ -204,12 +216,16 @@ def _generator(*parts: object) -> np.random.Generator:
 
 
 def _set_folder(manifest: Manifest, profile: str, seed: int) -> Path:
-    """Where a set lies in the cache: name, profile, and a hash of all that makes it."""
+    """Where a set lies in the cache: name, profile, and a hash of all that makes it.
+
+    Of the code, that is the retina, the speckle and this module, without comments.
+    """
     made_of = {
         "profile": manifest.profiles[profile],
         "settings": manifest.settings,
         "seed": seed,
-        "code": code_sha256(Path(__file__)),
+        "writer": cell_code(Path(__file__).read_text(encoding="utf-8")),
+        "code": code_sha256(Path(retina.__file__), Path(speckle.__file__)),
     }
     digest = hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:10]
     return cache_dir() / "oct" / f"{manifest.name}-{profile}-{digest}"

@@ -69,9 +69,9 @@ BUDGETS = {
         OURS,
         RATES,
         "s",
-        Schedule(epochs=1.5, halve_every=0.6, **BANDS),
+        Schedule(epochs=0.75, halve_every=0.3, **BANDS),
         40,
-        Schedule(epochs=0.375, halve_every=0.15, **SLICES),
+        Schedule(epochs=0.1875, halve_every=0.075, **SLICES),
     ),
     "paper": Budget(
         THEIRS, dict.fromkeys((*NETWORKS, *OTHERS), 1e-4), "s", Schedule(), 0, Schedule()

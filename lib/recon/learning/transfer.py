@@ -102,6 +102,29 @@ def best(families: Mapping[str, Family], errors: Mapping[str, Mapping[float, flo
     return {name: partial(batched, families[name], weight) for name, weight in chosen.items()}
 
 
+def bart_tuned(
+    slices: Sequence[Measurement], count: int = 8
+) -> tuple[dict[str, Method], dict[str, dict[float, float]]]:
+    """BART's methods, each at the weight that is best on ``count`` slices, taken evenly from all.
+
+    Returns
+    -------
+    methods : dict
+        By name, for `recon.learning.metrics.evaluate_methods`.
+    errors : dict
+        See `tuned`.
+
+    Raises
+    ------
+    InputError
+        When BART is not installed.
+    """
+    families = {k: f for k, f in without_training(bart=True).items() if k.startswith("bart")}
+    chosen = range(0, len(slices), max(1, len(slices) // count))[:count]
+    errors = tuned(families, [slices[i] for i in chosen])
+    return best(families, errors), errors
+
+
 def examine(
     networks: Mapping[Lesson, Mapping[str, nn.Module]],
     untrained: Mapping[str, Method],

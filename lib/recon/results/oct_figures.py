@@ -32,7 +32,7 @@ def frame_zoom(boundaries: np.ndarray, shape: tuple[int, int], size: int) -> tup
     height, width = shape
     column = max(0, width // 2 - size // 4)
     retina = boundaries[:, column : column + size]
-    row = round(float(retina.min() + retina.max()) / 2 - size / 2)
+    row = round(float(np.median(retina)) - size / 2)
     return int(np.clip(row, 0, height - size)), int(np.clip(column, 0, width - size))
 
 

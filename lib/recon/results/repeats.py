@@ -1,0 +1,104 @@
+"""The same numbers in several runs of a chapter, side by side: other seeds, longer training.
+
+An interval over volumes says nothing of the luck of a training, nor of how long it was. Where a
+chapter was run from several seeds and in several profiles, its numbers can be laid beside each
+other, and the order of the lines in each run held against that in the first.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from recon.results.html import Html, html_table
+from recon.results.store import Run
+from recon.results.tables import NAMES, shown
+
+__all__ = ["chosen_rows", "repeats"]
+
+Row = Mapping[str, Any]
+
+
+def chosen_rows(
+    metric: str, line: Callable[[Row], str | None], **fixed: Any
+) -> Callable[[Row], str | None]:
+    """The line that a row belongs to, for `repeats`: rows of one metric over all contrasts.
+
+    Parameters
+    ----------
+    metric : str
+    line : callable
+        Of a row: the key of its line, or None to leave it out.
+    fixed
+        Fields that a row must have at these values; None: that it must not have.
+    """
+    wanted = {"metric": metric, "contrast": "all", **fixed}
+
+    def of(row: Row) -> str | None:
+        fits = all(row.get(name) == value for name, value in wanted.items())
+        return line(row) if fits else None
+
+    return of
+
+
+def repeats(
+    runs: Sequence[Run],
+    of: Callable[[Row], str | None],
+    caption: str,
+    names: Mapping[str, str] = NAMES,
+    sign: str = "+",
+) -> Html:
+    """Lines by runs: every run's value with its interval, and how alike the orders of lines are.
+
+    Parameters
+    ----------
+    runs : sequence of Run
+        The first is the one that the others are held against.
+    of : callable
+        Key of the line that a row belongs to, or None: see `chosen_rows`. Of several rows of a
+        line in a run the one of the run's own training seed counts, else the first.
+    caption : str
+    names : mapping
+        Names in print by key.
+    sign : str
+        ``+`` for differences, empty for values.
+
+    Returns
+    -------
+    Html
+        Its last line is Kendall's tau between the order of the lines in each run and in the first,
+        over the lines that both have; empty below three.
+    """
+    columns = [_lines(run, of) for run in runs]
+    keys = list(dict.fromkeys(key for column in columns for key in column))
+    keys = [key for key in names if key in keys] + [key for key in keys if key not in names]
+    body: list[list[Any]] = [
+        [names.get(key, key), *(shown(c[key], sign) if key in c else "–" for c in columns)]
+        for key in keys
+    ]
+    body.append(["Kendall's tau with the first", "–", *(_tau(columns[0], c) for c in columns[1:])])
+    return html_table(caption, ["", *(_title(run) for run in runs)], body)
+
+
+def _lines(run: Run, of: Callable[[Row], str | None]) -> dict[str, Row]:
+    found: dict[str, Row] = {}
+    for row in run.rows:
+        key = of(row)
+        own = row.get("training_seed") == run.parameters.get("seed")
+        if key is not None and (key not in found or own):
+            found[key] = row
+    return found
+
+
+def _title(run: Run) -> str:
+    title = f"{run.profile}, seed {run.parameters.get('seed', 0)}"
+    accels = {row["accel"] for row in run.rows if "against" in row}
+    return f"{title}, {accels.pop():g}x" if len(accels) == 1 else title
+
+
+def _tau(first: Mapping[str, Row], other: Mapping[str, Row]) -> str:
+    from scipy.stats import kendalltau  # half a second
+
+    both = [key for key in first if key in other]
+    if len(both) < 3:
+        return "–"
+    values = [[lines[key]["value"] for key in both] for lines in (first, other)]
+    return f"{kendalltau(*values).statistic:+.2f}"
