@@ -214,11 +214,11 @@ high, low = (
 )
 others = [[b for p in paths for b in read_bscans(p)] for paths in (val.high, val.low)]
 sizes = {"width": 8, "depth": 2, "blocks": 1, "discriminator_width": 8, "discriminator_depth": 3}
-trial = classification(sizes, (high, low), others, schedule.shape, 80, seed)
+trial = classification(sizes, (high, low), others, schedule.shape, 80, seed, device)
 pd.Series(trial, name="accuracy on unseen eyes (0.5 is guessing)").to_frame().map("{:.2f}".format)
 
 # %% [markdown]
-# Hence two models. **HDcycleGAN** is normalised as published. In **HDcycleGAN, domain normalisation**, a
+# So two models are trained. **HDcycleGAN** is normalised as published. In **HDcycleGAN, domain normalisation**, a
 # channel's mean and deviation are measured over the two domains and then stay. That also lets brightness
 # and contrast pass, so its generators can start by returning their input exactly, and a crop is treated
 # like the whole image. It is our change, not the paper's.
@@ -367,7 +367,8 @@ scores = evaluate({**filters, **learnt}, test_volumes)
 constants = {"data": data, "trained_on": data, "task": "denoising", "accel": 5}
 compared = [(one, other) for one in learnt for other in paper.methods if other != one]
 compared += [(name, "raw") for name in (*filters, "oracle")] + [("bm3d", "hdcyclegan")]
-rows = summarise(scores, compared, **constants) + denoising.deviations(scores, **constants)
+rows = denoising.lean(summarise(scores, compared, **constants))
+rows += denoising.deviations(scores, **constants)
 denoising.table_one(rows, paper, missing)
 
 # %%
@@ -501,10 +502,13 @@ generators = {"": models["hdcyclegan"].to_low, "_untrained": fresh.to(pick_devic
 measured = {n: correlations(g, test_volumes) for n, g in generators.items()}
 blocks = len(fresh.residual)
 grouped = pd.concat([group_scores(m, blocks, name) for name, m in measured.items()])
-feature_rows = summarise(grouped, [("shallow", "deep")], **inside)
+both = [("shallow", "deep"), ("shallow_untrained", "deep_untrained")]
+feature_rows = summarise(grouped, both, **inside)
 rows += feature_rows
 metrics = [m for m in ("input_correlation", "layer_correlation") if m in set(grouped.metric)]
-denoising.plain(feature_rows, paper.methods, metrics, "Means over channels and volumes")
+groups = {f"{name}_untrained": f"untrained: {paper.methods[name]}" for name in ("shallow", "deep")}
+what = "Means over channels and volumes"
+denoising.plain(feature_rows, {**paper.methods, **groups}, metrics, what)
 
 # %% mystnb={"figure": {"name": "fig-oct-channels", "caption": "Every channel of every layer of the trained generator, for the first test volume: correlation with the input, and with the layers of the retina where they are known. Black: the layer's mean."}, "image": {"alt": "Scatter of points between 0 and 1 over the layers in order, in one or two panels."}}
 one = measured[""][test_volumes[0].name]
@@ -615,11 +619,11 @@ else:
     text = Html("<p>Skipped: test_root is empty.</p>")
 text
 
-# %%
+# %% mystnb={"image": {"alt": "A real B-scan, and the same denoised by both networks."}}
 if test_root:
-    pair = real[0].pairs[0]
-    images = {"real": pair.noisy, "HDcycleGAN": denoise(models["hdcyclegan"], pair.noisy[None])[0]}
-    display(oct_figures.bscans(images))
+    real_scan = real[0].noisy[:1]
+    images = {paper.methods[name]: learnt[name](real_scan)[0] for name in ("hdcyclegan", "domain")}
+    _ = oct_figures.bscans({"real": real_scan[0], **images})
 
 # %% [markdown]
 # ## What this run says of the paper's claims

@@ -151,7 +151,7 @@ def run_chapter(**given):
             )
             text = re.sub(r"(copying|classify)=\d+", r"\1=1", text)
             text = text.replace("chosen.rounds, seed", "1, (64, 64), seed").replace(
-                "shape, 80,", "shape, 1,"
+                "shape, 80, seed", "shape, 1, seed"
             )
             exec(compile(text, "chapter", "exec"), names)
             if "parameters" in cell.metadata.get("tags", []):

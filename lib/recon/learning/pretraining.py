@@ -137,7 +137,8 @@ def _accuracy(model: HDCycleGAN, images: tuple[list, list], shape: tuple[int, in
     for place, domain in enumerate(images):
         for image in domain:
             part = image[: shape[0], : shape[1]] / image.max()
-            scores = model.logits(torch.from_numpy(part)[None, None], "high")[0]
+            shown = torch.from_numpy(part)[None, None].to(next(model.parameters()).device)
+            scores = model.logits(shown, "high")[0]
             own, other = (model.judge(d)[1] for d in (DOMAINS[place], DOMAINS[1 - place]))
             hits.append(float(scores[own] > scores[other]))
     return float(np.mean(hits))
@@ -150,6 +151,7 @@ def classification(
     shape: tuple[int, int],
     steps: int,
     seed: int = 0,
+    device: str = "auto",
 ) -> dict[str, float]:
     """How well real images of the domains can be told apart, on images that were not trained on.
 
@@ -161,8 +163,8 @@ def classification(
         Of high and of low noise, ``(H, W)``: to learn from, to score on.
     shape : (int, int)
         Of the crops.
-    steps : int
-    seed : int
+    steps, seed, device
+        Of both trainings.
 
     Returns
     -------
@@ -181,6 +183,6 @@ def classification(
         model = HDCycleGAN(**sizes)
         if domain:
             calibrated(model, *images, shape, seed)
-        classify_domains(model, *images, shape, steps, seed=seed, device="cpu")
+        classify_domains(model, *images, shape, steps, seed=seed, device=device)
         found[f"discriminator, {name}"] = _accuracy(model, unseen, shape)
     return found

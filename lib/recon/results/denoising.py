@@ -14,6 +14,7 @@ __all__ = [
     "ceilings",
     "deviations",
     "differences",
+    "lean",
     "plain",
     "scores_table",
     "table_one",
@@ -91,6 +92,18 @@ def deviations(scores: pd.DataFrame, **constants: object) -> list[dict[str, Any]
             }
         )
     return rows
+
+
+COMPARED = ("cnr", "msr", "psnr", "ssim", "psnr_truth", "ssim_truth")
+
+
+def lean(rows: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Rows without the differences within a contrast, and of scores that no table compares."""
+    return [
+        row
+        for row in rows
+        if "against" not in row or (row["contrast"] == "all" and row["metric"] in COMPARED)
+    ]
 
 
 def _published(paper: Paper) -> dict[str, dict[str, float]]:
