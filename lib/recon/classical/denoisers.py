@@ -9,6 +9,8 @@ BM3D comes from the package ``bm3d``, whose compiled part is licensed for non-co
 It is therefore no dependency of this book; where it is not installed, `bm3d` is None.
 """
 
+import importlib
+import importlib.util
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -16,10 +18,7 @@ from skimage import filters, morphology, restoration
 
 from recon.errors import InputError
 
-try:
-    import bm3d as _bm3d
-except ImportError:
-    _bm3d = None
+_bm3d = importlib.import_module("bm3d") if importlib.util.find_spec("bm3d") else None
 
 __all__ = [
     "DENOISERS",

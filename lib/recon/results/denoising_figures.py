@@ -68,11 +68,11 @@ def residuals(
     """
     height, width = noisy.shape
     row, column = corner
-    panel = WIDTH / len(images)
+    panel = min(WIDTH / len(images), 1.72)  # grain fills files: no larger than it has to be
     figure, axes = plt.subplots(
         3,
         len(images),
-        figsize=(WIDTH, panel * (2 * height / width + 1) + 0.5),
+        figsize=(panel * len(images), panel * (2 * height / width + 1) + 0.5),
         height_ratios=[height / width, 1, height / width],
         squeeze=False,
         layout="constrained",
