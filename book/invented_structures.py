@@ -116,7 +116,7 @@ diameters, strengths = numbers(sizes), numbers(contrasts)
 # sharper: its spectrum ends inside the acquired k-space, so whatever a reconstruction lacks of it
 # was lost to the columns left out. In the knee it stands for marrow oedema, in the brain for a
 # white-matter lesion, and lies within that tissue; the signal equations decide whether it is
-# brighter or darker. Knees also hold a small cartilage defect and a meniscal tear. The peak is a
+# brighter or darker. Knees also hold a small cartilage defect or a meniscal tear. The peak is a
 # share of the 95th percentile of the body's signal.
 #
 # The scanner is linear in the body. So a scan with lesions is the scan without, plus what the
@@ -331,6 +331,20 @@ shown = {
 title = f"Shares of lesions missed and lost; spots of {middle:g} pixels in bodies without lesions"
 beside = {**lesion_tables.names_of(["full", "repeat"]), **names}
 lesion_tables.outcome(rows, beside, shown, answers, title)
+
+# %% [markdown]
+# Thin tissue beside bright fluid is harder. What becomes of the small lesions of the joint, where the
+# body has one?
+
+# %%
+sites = sorted({x.kind for x in placed} - {*common})
+at_sites = {
+    f"{kind.replace('_', ' ').capitalize()}, {word}": {"metric": metric, "region": kind}
+    for kind in sites
+    for word, metric in (("recovered", "recovery"), ("missed", "missed"))
+}
+caption = f"Small lesions of {SITE_DIAMETER:g} pixels in thin tissue" if sites else "None here"
+lesion_tables.outcome(rows, every, at_sites, {}, caption)
 
 # %% mystnb={"figure": {"name": "fig-lesions-spots", "caption": "A body without lesions at the highest acceleration: spots that a method invented (orange, solid) and removed (blue, dashed), as the detector counts them."}, "image": {"alt": "Six pictures of the same body: the full scan, a second full scan, and four reconstructions with circles around invented and removed spots."}}
 exam = next(e for e in exams if e.accel == max(rates) and e.first)

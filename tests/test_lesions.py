@@ -310,3 +310,17 @@ def test_even_tissue_is_bright_and_even():
     picture[5:55, 40:55] = np.random.default_rng(0).uniform(0, 2, (50, 15))
     where = inserted_measured.even_tissue(picture)
     assert where[30, 20] == 1 and where[30, 48] == 0 and where[1, 1] == 0 and where[30, 39] == 0
+
+
+def test_the_sites_of_a_joint_take_turns():
+    kinds = [
+        [w.kind for w in inserted.wishes_for("knee", (1, 3), (0.1, 0.3), number)]
+        for number in range(3)
+    ]
+    assert [one[0] for one in kinds] == ["cartilage_defect", "meniscal_tear", "cartilage_defect"]
+    assert all(one[1:] == ["marrow_oedema"] * 4 for one in kinds)
+    brain = inserted.wishes_for("brain", (1, 3), (0.1,), 5)
+    assert [(w.kind, w.diameter) for w in brain] == [
+        ("white_matter_lesion", 3),
+        ("white_matter_lesion", 1),
+    ]

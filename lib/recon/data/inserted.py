@@ -58,9 +58,15 @@ class Pair:
     inserted: tuple[Path, ...]
 
 
-def wishes_for(anatomy: str, sizes: Sequence[float], contrasts: Sequence[float]) -> list[Wish]:
-    """Every size at every contrast, and the sites at the strongest; those hard to place first."""
-    sites = [Wish(kind, SITE_DIAMETER, max(contrasts)) for kind in SITES[anatomy]]
+def wishes_for(
+    anatomy: str, sizes: Sequence[float], contrasts: Sequence[float], number: int = 0
+) -> list[Wish]:
+    """Every size at every contrast, and a site at the strongest; those hard to place first.
+
+    The sites of a joint share its rows, so a scan has room for one: they take turns by ``number``.
+    """
+    kinds = SITES[anatomy][number % len(SITES[anatomy]) :][:1] if SITES[anatomy] else ()
+    sites = [Wish(kind, SITE_DIAMETER, max(contrasts)) for kind in kinds]
     sizes = sorted(sizes, reverse=True)
     return sites + [Wish(COMMON[anatomy], d, c) for d in sizes for c in contrasts]
 
@@ -168,9 +174,10 @@ def inserted_pairs(
     for index in range(min(volumes, manifest.profiles[profile_name]["val"]["volumes"])):
         plan = plan_volume(manifest, profile_name, "val", index)
         body = _Body(manifest, profile_name, plan, slices)
-        wanted = wishes_for(anatomy, sizes, contrasts)
         names = [f"{plan.name}_lesions{draw}" for draw in range(draws)]
         for draw, name in enumerate(names):
+            # Two volumes in turn have both contrasts.
+            wanted = wishes_for(anatomy, sizes, contrasts, index // 2 + draw)
             makers[name] = partial(body.with_lesions, name, wanted, seed, draw)
         repeat = f"{plan.name}_repeat"
         makers[repeat] = partial(body.again, repeat, seed)

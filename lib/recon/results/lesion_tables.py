@@ -60,11 +60,12 @@ def of_metric(
         for method, name in methods.items():
             cells = [known.get((rate, method, *place)) for place in places]
             if any(cells):
-                lines.append(
-                    [f"{rate:g}x" if rate else "–", name, *(shown(c) if c else "–" for c in cells)]
-                )
-    columns = ["Acceleration", "Method", *(f"{d:g} px, {s:g}" for s, d in places)]
-    return html_table(caption, columns, lines, headers=2)
+                values = [shown(cell) if cell else "–" for cell in cells]
+                lines.append([*([f"{rate:g}x"] if rate else []), name, *values])
+    rated = any(one["accel"] for one in rows)
+    columns = [*(["Acceleration"] if rated else []), "Method"]
+    columns += [f"{d:g} px, {s:g}" for s, d in places]
+    return html_table(caption, columns, lines, headers=1 + rated)
 
 
 def outcome(
