@@ -270,7 +270,8 @@ lesion_tables.of_metric(rows, "cnr_gain", every, caption)
 # {cite:p}`gallas2003`. It learns $K$ and $\Delta v$ for each method anew, on all bodies but the
 # one that it reads, so it forgives a blur or a loss of contrast that is the same everywhere. The
 # area under its ROC curve (AUC) is how often it prefers a place with a lesion to one without: 0.5
-# is chance, 1 is always. Intervals resample volumes.
+# is chance, 1 is always, and below chance what was learnt on the other bodies misleads. Intervals
+# resample volumes.
 
 # %%
 observed = reading.observe(exams, common)
@@ -278,7 +279,7 @@ rows += lesion_rows.auc_rows(observed, constants)
 lesion_tables.of_metric(rows, "auc", every, "AUC of the observer by diameter and strength")
 
 # %% mystnb={"figure": {"name": "fig-lesions-auc", "caption": "AUC of the observer against the diameter of the lesion; solid lines with 95 % intervals for the strongest lesions, dashed lines for the weakest. 0.5 is chance."}, "image": {"alt": "One panel for each acceleration, with a line for each method and one for the full scan."}}
-_ = lesion_figures.by_size(rows, "auc", every)
+_ = lesion_figures.by_size(rows, "auc", {**names, "full": "Fully sampled"})
 
 # %% [markdown]
 # ## What is missed, and what is invented
@@ -467,7 +468,7 @@ started += time.perf_counter() - before
 from recon.learning.inserted_study import examine_bscans
 
 WORDS = {"median": "Median", "wavelet": "Wavelet", "bilateral": "Bilateral", "nl_means": "NL means"}
-WORDS |= {"bm3d": "BM3D", "hdcyclegan": "HDcycleGAN", "domain": "domain norm", "copier": "Copier"}
+WORDS |= {"bm3d": "BM3D", "hdcyclegan": "HDcycleGAN", "domain": "Domain norm", "copier": "Copier"}
 views = examine_bscans(scenes, denoisers)
 tests = inserted_bscans(retinas, profile, "val", diameters, shades, look.eyes, 1, seed)
 calm = [scene.without["average"] for scene in tests]
