@@ -405,7 +405,7 @@ STANDARD = TranslationSchedule(320, 1, 5e-4, (248, 128), cycle=20, optimiser="sp
 NARROW_JUDGE = {"discriminator_width": 8, "discriminator_depth": 5}
 EYES = {
     "quick": EyeProfile(8, 1, SMALL, QUICK, copying=60, classify=40),
-    "standard": EyeProfile(40, 1, NARROW_JUDGE, STANDARD, 150, 100),
+    "standard": EyeProfile(40, 1, NARROW_JUDGE, STANDARD, 120, 40),
     "paper": EyeProfile(48, 2, {}, TranslationSchedule()),
 }
 look, shades = EYES[profile], numbers(greys)
@@ -450,10 +450,11 @@ high, low = (
     for paths in (domains.high, domains.low)
 )
 copying = replace(look.schedule, pretrain=look.copying)
-lessons = {"hdcyclegan": (copying, {"check": gain})}
-lessons["domain"] = (look.schedule, {"domain": True, "classify": look.classify, "check": gain})
+theirs = {"classify": look.classify}
+lessons = {"hdcyclegan": (copying, {**theirs, "check": gain})}
+lessons["domain"] = (look.schedule, {**theirs, "domain": True, "check": gain})
 if look.copying:
-    lessons["copier"] = (replace(copying, steps=1), {})
+    lessons["copier"] = (replace(copying, steps=1), theirs)
 before, files = time.perf_counter(), [*domains.high, *domains.low]
 about = {"data": retinas, "device": device, "seed": seed}
 for name, (schedule, extra) in lessons.items():
