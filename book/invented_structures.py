@@ -334,8 +334,9 @@ beside = {**lesion_tables.names_of(["full", "repeat"]), **names}
 lesion_tables.outcome(rows, beside, shown, answers, title)
 
 # %% [markdown]
-# Thin tissue beside bright fluid is harder. What becomes of the small lesions of the joint, where the
-# body has one?
+# Thin tissue beside bright fluid is harder: the ring around a lesion then holds other tissues,
+# and fluctuates. What becomes of the small lesions of the joint, where the body has one? Read the
+# full scan first; where the detector misses a lesion there, no reconstruction is to blame.
 
 # %%
 sites = sorted({x.kind for x in placed} - {*common})
@@ -512,7 +513,8 @@ lesion_tables.of_metric(eye_rows, "auc", readers, caption)
 # *outer nuclear layer*, which is even; and the whole *retina*. Invented is what the B-scan
 # without speckle has not. Speckle itself makes spots, so a denoiser is held against what it was
 # given (raw) and against the average of many frames, and the smallest spots are counted. *Lost*
-# counts lesions that the detector found in the raw B-scan.
+# counts lesions that the detector found in the raw B-scan. The average of many frames is an
+# acquisition of its own: what it lost was lost to another draw of the speckle alone.
 
 # %%
 eye_spots = reading.count_spots(views, {d: eye_detectors[d] for d in diameters})
