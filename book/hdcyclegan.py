@@ -69,8 +69,7 @@ class Profile:
     """Width, depth and blocks of the generators, width and depth of the discriminator, training.
 
     `copying` is how many steps the generators copy first where they are normalised as published,
-    `classify` how many the discriminators classify first where they are normalised over the
-    domains. `rounds` is how often a runtime is measured, `rated` how many samples are rated.
+    `classify` how many the discriminators classify first. `rounds` is how often a runtime is measured, `rated` how many samples are rated.
     """
 
     sizes: dict
@@ -194,16 +193,16 @@ from recon.learning.adversarial import losses
 source(losses)
 
 # %% [markdown]
-# ## What instance normalisation hides
+# ## What instance normalisation leaves
 #
 # Every layer but the last is followed by *instance normalisation*: each channel of each image loses its
-# mean and is divided by its deviation. A high-pass filter answers a noisy image more strongly
-# than a calm one, and that is the very thing that tells HN from LN; divided by its own deviation, both
-# answers are alike. How hard is the discriminator's task then? First, one number of an image, by hand: the
-# median, over the brighter half of the pixels, of the difference to the mean of the four neighbours, over
-# grey value. One threshold on it, set on training images, against the discriminator as published and
-# one whose normalisation takes mean and deviation over images of *both domains* instead; both learn to
-# classify real images for as many steps. Scored on eyes that were not trained on:
+# mean and is divided by its deviation. A high-pass filter answers a noisy image more strongly than a
+# calm one; divided by its own deviation, the answer to either is equally strong, and only the shape of its
+# distribution is left to tell HN from LN. Is that enough for a discriminator? It is trained to classify real
+# images, once as published and once with a normalisation that takes mean and deviation over images of
+# *both domains* instead. Beside them, one number computed by hand: the median, over the brighter half of
+# the pixels, of the difference to the mean of the four neighbours, over grey value; with one threshold, set
+# on the training images. Scored on the eyes kept for tuning:
 
 # %%
 from recon.learning.denoising import flipped
@@ -218,10 +217,11 @@ trial = classification(sizes, (high, low), others, schedule.shape, 80, seed, dev
 pd.Series(trial, name="accuracy on unseen eyes (0.5 is guessing)").to_frame().map("{:.2f}".format)
 
 # %% [markdown]
-# So two models are trained. **HDcycleGAN** is normalised as published. In **HDcycleGAN, domain normalisation**, a
-# channel's mean and deviation are measured over the two domains and then stay. That also lets brightness
-# and contrast pass, so its generators can start by returning their input exactly, and a crop is treated
-# like the whole image. It is our change, not the paper's.
+# A generator loses the same: how bright and how contrasted its image was. Two models are therefore trained.
+# **HDcycleGAN** is normalised as published. In **HDcycleGAN, domain normalisation**, a channel's mean and
+# deviation are measured over the two domains and then stay. Brightness and contrast pass, so its generators
+# can start by returning their input exactly, and a crop is treated like the whole image. It is our
+# change, not the paper's.
 
 # %%
 from recon.networks.domain_norm import DomainNorm, start_from_input
@@ -231,8 +231,8 @@ source(DomainNorm.forward, start_from_input)
 # %% [markdown]
 # ## Training
 #
-# The twin with two discriminators, for figure A.1, is normalised over the domains, so that either kind of
-# discriminator can see the noise. `copier` is the published network after copying and a single step: what
+# Discriminators classify first in all of them. The twin with two discriminators, for figure A.1, is
+# normalised over the domains. `copier` is the published network after copying and a single step: what
 # it gains, no domain has taught it.
 #
 # GANs do not improve steadily; the paper says so, and its public code evaluates one checkpoint of many.
@@ -253,13 +253,14 @@ def gain(model):
     return relative_gain(lambda images: denoise(model, images), tuning_volumes)
 
 
-ours = {"domain": True, "classify": chosen.classify}
+theirs = {"classify": chosen.classify}
+ours = {"classify": chosen.classify, "domain": True}
 copying = replace(schedule, pretrain=chosen.copying)
-plans = {"hdcyclegan": ({}, copying, {"check": gain})}
+plans = {"hdcyclegan": ({}, copying, {**theirs, "check": gain})}
 plans["domain"] = ({}, schedule, {**ours, "check": gain})
 plans["separate"] = ({"shared": False}, schedule, ours)
 if chosen.copying:
-    plans["copier"] = ({}, replace(copying, steps=1), {})
+    plans["copier"] = ({}, replace(copying, steps=1), theirs)
 
 # %%
 files, models, histories, checks = [*train.high, *train.low], {}, {}, {}
@@ -275,8 +276,9 @@ print(f"{len(high)} and {len(low)} images, mirror images included")
 kept = {name: max(found, key=found.get) for name, found in checks.items() if found}
 pd.DataFrame({name: checks[name] for name in kept}).rename_axis("step").map("{:+.1%}".format)
 
-# %% mystnb={"figure": {"name": "fig-oct-training", "caption": "Parts of the loss by step, means of 10 steps: copying first, then equations eq-oct-loss to eq-oct-cycle; and the discriminator's mean probabilities that a real image is what it is, and that a generated one is a real one of its target domain. The grey line is what guessing gives."}, "image": {"alt": "Two line plots against steps: parts of the loss on the left, probabilities on the right, for both normalisations."}}
-_ = denoising_figures.training({n: histories[n] for n in ("hdcyclegan", "domain")})
+# %% mystnb={"figure": {"name": "fig-oct-training", "caption": "Parts of the loss by step, means of 10 steps: copying first where the network is normalised as published (solid), then the three parts of the loss; and the discriminator's mean probabilities that a real image is what it is, and that a generated one is a real one of its target domain."}, "image": {"alt": "Two line plots against steps: parts of the loss on the left, probabilities on the right, for both normalisations."}}
+short = {"hdcyclegan": "as published", "domain": "domain norm.", "separate": "separate"}
+_ = denoising_figures.training({short[n]: histories[n] for n in ("hdcyclegan", "domain")})
 
 # %% [markdown]
 # ## Scores
@@ -409,7 +411,6 @@ order = table["domain"].sort_values().index
 by_name = {volume.name: volume for volume in test_volumes}
 every_method = {**filters, **learnt}
 shown_methods = ["bm3d" if "bm3d" in filters else "nl_means", "hdcyclegan", "domain"]
-short = {"hdcyclegan": "as published", "domain": "domain norm.", "separate": "separate"}
 
 
 def sample(name, methods):
@@ -518,14 +519,32 @@ one = measured[""][test_volumes[0].name]
 names = {"input_correlation": "correlation with the input", "layer_correlation": "η, layers"}
 _ = denoising_figures.channels(one, {m: names[m] for m in metrics})
 
-# %% mystnb={"figure": {"name": "fig-oct-maps", "caption": "For five layers, the channel that correlates most with anatomy (with the input, where the anatomy is not known), over the first test B-scan and alone, as in figure 3."}, "image": {"alt": "Five columns, each a B-scan with a coloured overlay above and the feature map in grey below."}}
-from recon.learning.feature_maps import feature_maps
+# %% [markdown]
+# Do channels stand for tissues, as figure 3 shows? For five bands of tissue, the channel of any layer that
+# is brightest there and dark elsewhere, by correlation, is looked for on a tuning eye. The figure shows it on
+# a test eye, with the correlation that it has *there*. Where no layers are known, the channels that
+# correlate most with the input are shown instead.
 
-noisy = test_volumes[0].noisy[0]
-found = feature_maps(generators[""], noisy)
-layers = [*found][:: max(1, len(found) // 5)][:5]
-best = {layer: int(np.argmax(one[layer][metrics[-1]])) for layer in layers}
-_ = denoising_figures.maps(noisy, {f"{n}, {c}": found[n][c] for n, c in best.items()})
+# %%
+from recon.learning.feature_maps import best_of_band, correlation, feature_maps, layer_labels
+
+BANDS = {"vitreous": [0], "inner layers": [1, 2], "outer nuclear layer": [5]}
+BANDS |= {"EZ to Bruch's membrane": [7, 8], "choroid": [9]}
+trained, noisy = generators[""], test_volumes[0].noisy[0]
+both = (tuning_volumes[0], test_volumes[0])
+tuned, tested = (feature_maps(trained, volume.noisy[0]) for volume in both)
+panels = {}
+for band, numbers in BANDS.items() if test.simulated else ():
+    there = [np.isin(layer_labels(v.truth.boundaries[0], shape[0]), numbers) for v in both]
+    layer, channel, _ = best_of_band(tuned, there[0])
+    r = correlation(tested[layer][channel : channel + 1], there[1])[0]
+    panels[f"{band}\n{layer}, {channel} (r {r:.2f})"] = tested[layer][channel]
+for layer in [*tested][:5] if not panels else ():
+    channel = int(np.argmax(one[layer]["input_correlation"]))
+    panels[f"{layer}, {channel}"] = tested[layer][channel]
+
+# %% mystnb={"figure": {"name": "fig-oct-maps", "caption": "Feature maps of the generator to low noise, as in figure 3: over a test B-scan, and alone. Layer and channel were chosen on another eye for one band of tissue each; r is the correlation with that band here."}, "image": {"alt": "Five columns, each a B-scan with a coloured overlay above and the feature map in grey below; each map is bright in another band of the retina."}}
+_ = denoising_figures.maps(noisy, panels)
 
 # %% [markdown]
 # (oct-borders)=
@@ -540,7 +559,7 @@ _ = denoising_figures.maps(noisy, {f"{n}, {c}": found[n][c] for n, c in best.ite
 
 # %%
 from recon.data.manifest import load_manifest
-from recon.learning.feature_maps import choose_map, skeleton
+from recon.learning.borders import choose_map, skeleton
 from recon.learning.translation_scores import tracked, true_borders
 from recon.results import borders
 
@@ -552,7 +571,7 @@ if test.simulated:
     (layer, channel), tried = choose_map(
         generators[""], [v.noisy[0] for v in tuning_volumes], truths
     )
-    features = [feature_maps(generators[""], v.noisy[0])[layer][channel] for v in test_volumes]
+    features = [feature_maps(trained, v.noisy[0])[layer][channel] for v in test_volumes]
     thickness = tracked({"map": features, "alone": [None] * len(features)}, test_volumes)
     print(
         f"chosen among {len(tried)} maps: {layer}, channel {channel}; on the tuning eyes ILM and RPE"
@@ -706,5 +725,5 @@ Html("".join(denoising.table_one(r.rows, paper, missing) for r in references))
 # 3. In the table of gains, the oracle's CNR is not the highest. Why is the truth not perfectly smooth inside
 #    a layer?
 # 4. Instance normalisation removes mean and deviation of each feature map, but not the shape of its
-#    distribution. Which statistic is left for the published discriminator to tell 12 frames from 60, and why
-#    does the next normalisation make it hard to use?
+#    distribution. Which statistic of speckle is left for the published discriminator to tell 12 frames
+#    from 60?

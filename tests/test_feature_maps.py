@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from recon.errors import InputError
+from recon.learning import borders
 from recon.learning import feature_maps as fm
 from recon.networks.cyclegan import Generator
 
@@ -42,20 +43,20 @@ def test_a_map_correlates_with_itself_upside_down_too():
 
 
 def test_borders_of_a_clean_retina_are_found_to_a_pixel():
-    borders = fm.track(retina(), retina())  # the square: tissue falls below the mean
-    errors = fm.border_errors(borders, INNER, OUTER)
+    found = borders.track(retina(), retina())  # the square: tissue falls below the mean
+    errors = borders.border_errors(found, INNER, OUTER)
     assert errors["found"] > 0.95
     assert max(errors["ilm"], errors["rpe"], errors["thickness"]) < 1.5
 
 
 def test_errors_by_hand():
-    borders = fm.Borders(np.array([1, 2, np.nan, 5]), np.array([9, 12, np.nan, 5]))
-    errors = fm.border_errors(borders, np.array([0, 4, 0, 0.0]), np.array([9, 10, 0, 0.0]))
+    found = borders.Borders(np.array([1, 2, np.nan, 5]), np.array([9, 12, np.nan, 5]))
+    errors = borders.border_errors(found, np.array([0, 4, 0, 0.0]), np.array([9, 10, 0, 0.0]))
     assert errors["found"] == 0.5
     assert errors["ilm"] == 1.5 and errors["ilm_bias"] == -0.5
     assert errors["rpe"] == 1 and errors["thickness"] == pytest.approx(2.5)
-    nothing = fm.Borders(np.full(4, np.nan), np.full(4, np.nan))
-    assert np.isnan(fm.border_errors(nothing, np.zeros(4), np.zeros(4))["ilm"])
+    nothing = borders.Borders(np.full(4, np.nan), np.full(4, np.nan))
+    assert np.isnan(borders.border_errors(nothing, np.zeros(4), np.zeros(4))["ilm"])
 
 
 @pytest.mark.parametrize("skips", [True, False])
@@ -78,10 +79,20 @@ def test_the_choice_finds_the_channel_that_was_made_to_track():
         weight.zero_()
         weight[1, 0, 3, 3], weight[0, 0, 3, 3] = 1, -1
     images = [retina(0.03, seed) for seed in (1, 2)]
-    best, tried = fm.choose_map(generator, images, [(INNER, OUTER)] * 2, ["initial"])
+    best, tried = borders.choose_map(generator, images, [(INNER, OUTER)] * 2, ["initial"])
     assert best == ("initial", 1) and tried[best] < 4
     measured = fm.follows(generator, images, [BOUNDARIES] * 2)
     assert measured["initial"]["input_correlation"].min() > 0.3
     assert measured["initial"]["layer_correlation"].shape == (2,)
     with pytest.raises(InputError, match="without B-scans"):
-        fm.choose_map(generator, [], [])
+        borders.choose_map(generator, [], [])
+
+
+def test_the_channel_of_a_band_is_found():
+    rng = np.random.default_rng(0)
+    band = fm.layer_labels(BOUNDARIES, HEIGHT) == 1
+    noise = rng.standard_normal((2, 3, HEIGHT, WIDTH))
+    noise[1, 2] += 5 * band
+    noise[0, 1] -= 9 * band  # dark where the band is
+    layer, channel, r = fm.best_of_band({"initial": noise[0], "down 1": noise[1]}, band)
+    assert (layer, channel) == ("down 1", 2) and 0.8 < r < 1

@@ -8,9 +8,10 @@ import torch
 
 from recon.classical.denoisers import PAPER, available
 from recon.data.oct import Domains, pad_to, read_bscans
+from recon.learning.borders import border_errors, track
 from recon.learning.cost import rounds
 from recon.learning.denoising import Volume
-from recon.learning.feature_maps import border_errors, follows, group_of, track
+from recon.learning.feature_maps import follows, group_of
 from recon.learning.translation import denoise, translate
 from recon.networks.cyclegan import DOMAINS, Generator, HDCycleGAN
 from recon.phantoms.retina import BOUNDARIES
@@ -160,7 +161,7 @@ def tracked(
     Returns
     -------
     pd.DataFrame
-        ``volume, contrast, method``, what `recon.learning.feature_maps.border_errors` gives in
+        ``volume, contrast, method``, what `recon.learning.borders.border_errors` gives in
         pixels, and ``true_thickness``, ``measured_thickness`` (means over the columns found).
     """
     lines = []

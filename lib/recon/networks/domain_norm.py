@@ -1,10 +1,10 @@
-"""A normalisation that does not hide how noisy an image is.
+"""Normalisation over the domains, which keeps what is peculiar to an image.
 
 Instance normalisation divides a channel by its deviation over the image that is being looked at.
-What a high-pass filter leaves of a noisy and of a calm image then has the same deviation: the noise
-level, which is all that tells the two domains of Manakov 2019 apart, is gone from every layer. Here
-a channel is normalised by its mean and deviation over images of both domains, measured once before
-the training; a noisy image still differs from a calm one behind it.
+What a high-pass filter leaves of a noisy and of a calm image then has the same deviation, and how
+noisy the image is shows in the shape of the distribution only; brightness and contrast are lost to
+a generator in the same way. Here a channel is normalised by its mean and deviation over images of
+both domains, measured before the training.
 
 A generator that is normalised so keeps the brightness and the contrast of its input, can start by
 returning it exactly, and treats a crop as it treats the whole image.

@@ -112,7 +112,7 @@ def bars(table: pd.DataFrame, label: str, log: bool = False) -> Figure:
     if log:
         axis.set_yscale("log")
     if len(names) > 1:
-        axis.legend(frameon=False, ncols=len(names), loc="upper center", bbox_to_anchor=(0.5, 1.18))
+        figure.legend(loc="outside upper center", frameon=False, ncols=min(3, len(names)))
     return figure
 
 
@@ -210,7 +210,7 @@ def training(histories: Mapping[str, Sequence[Mapping[str, float]]], smooth: int
     smooth : int
         Steps that a mean runs over.
     """
-    figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 2.9), layout="constrained")
+    figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 3.2), layout="constrained")
     panels = (("cycle", "generator", "discriminator", "copy"), ("real_as_real", "fake_as_real"))
     for style, (name, history) in zip(("-", "--"), histories.items(), strict=False):
         for axis, parts in zip(axes, panels, strict=True):
@@ -222,13 +222,13 @@ def training(histories: Mapping[str, Sequence[Mapping[str, float]]], smooth: int
                 window = min(smooth, len(values))
                 mean = np.convolve(values, np.ones(window) / window, mode="valid")
                 label = f"{part.replace('_', ' ')}, {name}"
-                axis.plot(steps[window - 1 :], mean, style, color=colour, label=label)
+                place = COLOURS.index(colour) + (4 if axis is axes[1] else 0)
+                axis.plot(steps[window - 1 :], mean, style, color=COLOURS[place], label=label)
     axes[0].set_yscale("log")
     axes[0].set_ylabel("part of the loss")
     axes[1].set_ylabel("mean probability")
     axes[1].set_ylim(0, 1)
-    axes[1].axhline(0.5, color=COLOURS[7], linewidth=0.8)
     for axis in axes:
         axis.set_xlabel("step")
-        axis.legend(frameon=False, fontsize=7)
+    figure.legend(loc="outside lower center", frameon=False, fontsize=8, ncols=4)
     return figure
