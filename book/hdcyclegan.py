@@ -69,7 +69,8 @@ class Profile:
     """Width, depth and blocks of the generators, width and depth of the discriminator, training.
 
     `copying` is how many steps the generators copy first where they are normalised as published,
-    `classify` how many the discriminators classify first. `rounds` is how often a runtime is measured, `rated` how many samples are rated.
+    `classify` how many the discriminators classify first. `rounds` is how often a runtime is
+    measured, `rated` how many samples are rated.
     """
 
     sizes: dict
@@ -302,7 +303,9 @@ source(bscans.find_regions)
 # %% mystnb={"figure": {"name": "fig-oct-masks", "caption": "How regions are found, as in figure A.3: the LN image in its window, iso-contours of the retina (blue) and of the signal (orange), and the masks."}, "image": {"alt": "Three panels: a B-scan, the same with contour lines around the retina and its bright layers, and the masks in black, grey and white."}}
 test_volumes = open_volumes(test)
 first = test_volumes[0].pairs[0]
-seen = first.reference if first.reference is not None else first.noisy
+seen = first.noisy
+if first.reference is not None:  # moved onto the noisy image, in whose frame the regions are
+    seen = bscans.moved(first.reference, tuple(-step for step in first.shift))
 window = bscans.window_of(seen)
 _ = denoising_figures.masks(window(seen), first.regions.retina, first.regions.signal)
 
