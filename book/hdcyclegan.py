@@ -119,10 +119,10 @@ shape = read_bscans(test.high[0]).shape[1:]
 counts = ", ".join(f"{len(part.high)} and {len(part.low)} to {s}" for s, part in parts.items())
 Markdown(f"Volumes of high and of low noise: {counts}; B-scans of {shape[0]} x {shape[1]} pixels.")
 
-# %% mystnb={"figure": {"name": "fig-oct-data", "caption": "Test eyes: high noise above, low noise below (the same eyes where the set is paired). Simulated unless you passed folders of real B-scans."}, "image": {"alt": "Two rows of retinal cross-sections in grey: bright and dark layers under a black vitreous, grainier in the upper row."}}
+# %% mystnb={"figure": {"name": "fig-oct-data", "caption": "Two test eyes: high noise, then low noise (the same eyes where the set is paired). Simulated unless you passed folders of real B-scans."}, "image": {"alt": "Four retinal cross-sections in grey: bright and dark layers under a black vitreous, grainier in the first two."}}
 from recon.results import denoising_figures, oct_figures
 
-picked = range(0, len(test.high), max(1, len(test.high) // 4))[:4]
+picked = range(0, len(test.high), max(1, len(test.high) // 2))[:2]
 panels = {}
 for label, paths in (("high noise", test.high), ("low noise", test.low or test.high)):
     panels |= {f"{label}, {paths[i].name}": read_bscans(paths[i])[0] for i in picked}
