@@ -554,6 +554,29 @@ tables.verdicts(paper, store.frame([run]))
 # says where the sets are kept and under which licence.
 
 # %% [markdown]
+# (crop-reference)=
+# ## Reference runs
+#
+# Made once and stored with the commit that made them; the head of the studyforrest project
+# {cite:p}`hanke2014` is a real one. Below, the mean gain of either network over the spline in each run,
+# and the largest difference that tiles of 64 make: is it still zero for the valid network?
+
+# %%
+references = store.reference_runs("crop_equivariance")
+everything = store.frame([run, *references])
+everything = everything[everything.contrast == "all"]
+gain = everything[(everything.against == "spline") & everything.metric.isin(["psnr", "ssim"])]
+gain = gain.assign(column=gain.metric.str.upper() + ", " + gain.method)
+seam = everything[(everything.metric == "seam_mse") & everything.against.isna()]
+seam = seam[seam.method.isin(["padded_64", "valid_64"])]
+seam = seam.assign(column="seams, " + seam.method.str.removesuffix("_64"))
+both = pd.concat([gain, seam])
+both.pivot_table("value", ["data", "run", "accel"], "column").map("{:.3g}".format)
+
+# %%
+tables.references(references)
+
+# %% [markdown]
 # ## What differs from the paper
 #
 # - **Data.** Simulated by default: the brain phantom of the accelerated-imaging chapters, drawn in
