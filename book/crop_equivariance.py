@@ -559,7 +559,7 @@ tables.verdicts(paper, store.frame([run]))
 #
 # Made once and stored with the commit that made them; the head of the studyforrest project
 # {cite:p}`hanke2014` is a real one. Below, the mean gain of either network over the spline in each run,
-# and the largest difference that tiles of 64 make: is it still zero for the valid network?
+# and the mean square difference that tiles of 64 make: is it still zero for the valid network?
 
 # %%
 references = store.reference_runs("crop_equivariance")

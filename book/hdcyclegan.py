@@ -59,41 +59,24 @@ import pandas as pd
 import torch
 from IPython.display import Markdown, display
 
-from recon.learning.translation import TranslationSchedule
+from recon.learning.translator_settings import TRANSLATORS
 
 started = time.perf_counter()
 
 
 @dataclass(frozen=True)
 class Profile:
-    """Width, depth and blocks of the generators, width and depth of the discriminator, training.
+    """`rounds` is how often a runtime is measured, `rated` how many samples are rated."""
 
-    `copying` is how many steps the generators copy first where they are normalised as published,
-    `classify` how many the discriminators classify first. `rounds` is how often a runtime is
-    measured, `rated` how many samples are rated.
-    """
-
-    sizes: dict
-    schedule: TranslationSchedule
-    copying: int = 0
-    classify: int = 0
-    rounds: int = 2
-    rated: int = 12
+    rounds: int
+    rated: int
 
 
-SMALL = {"width": 8, "depth": 2, "blocks": 2, "discriminator_depth": 3}
-QUICK = TranslationSchedule(120, 2, 1e-3, (124, 64), cycle=20, optimiser="split")
-STANDARD = TranslationSchedule(320, 1, 5e-4, (248, 128), cycle=20, optimiser="split")
-NARROW_JUDGE = {"discriminator_width": 8, "discriminator_depth": 5}
-PROFILES = {
-    "quick": Profile(SMALL, QUICK, copying=60, classify=40),
-    "standard": Profile(NARROW_JUDGE, STANDARD, 120, 40, rounds=5, rated=40),
-    "paper": Profile({}, TranslationSchedule(), rounds=9, rated=150),
-}
-chosen = PROFILES[profile]
-regime = chosen.schedule.optimiser if optimiser == "profile" else optimiser
-schedule = replace(chosen.schedule, optimiser=regime)
-schedule
+PROFILES = {"quick": Profile(2, 12), "standard": Profile(5, 40), "paper": Profile(9, 150)}
+chosen, lesson = PROFILES[profile], TRANSLATORS[profile]
+regime = lesson.schedule.optimiser if optimiser == "profile" else optimiser
+schedule = replace(lesson.schedule, optimiser=regime)
+replace(lesson, schedule=schedule)
 
 # %% [markdown]
 # ## Two domains of noise
@@ -254,13 +237,13 @@ def gain(model):
     return relative_gain(lambda images: denoise(model, images), tuning_volumes)
 
 
-theirs = {"classify": chosen.classify}
-ours = {"classify": chosen.classify, "domain": True}
-copying = replace(schedule, pretrain=chosen.copying)
+theirs = {"classify": lesson.classify}
+ours = {"classify": lesson.classify, "domain": True}
+copying = replace(schedule, pretrain=lesson.copying)
 plans = {"hdcyclegan": ({}, copying, {**theirs, "check": gain})}
 plans["domain"] = ({}, schedule, {**ours, "check": gain})
 plans["separate"] = ({"shared": False}, schedule, ours)
-if chosen.copying:
+if lesson.copying:
     plans["copier"] = ({}, replace(copying, steps=1), theirs)
 
 # %%
@@ -268,7 +251,7 @@ files, models, histories, checks = [*train.high, *train.low], {}, {}, {}
 before = time.perf_counter()
 for name, (extra, plan, start) in plans.items():
     models[name], histories[name], checks[name] = train_translator(
-        {**chosen.sizes, **extra}, high, low, plan, settings, files, label=name, **start
+        {**lesson.sizes, **extra}, high, low, plan, settings, files, label=name, **start
     )
 # A training that an earlier run began or finished counts in full.
 started += time.perf_counter() - before
@@ -504,7 +487,7 @@ _ = denoising_figures.bars(mean.loc[[*KINDS]].rename(index=KINDS), "mean probabi
 from recon.learning.translation_scores import correlations, group_scores
 
 torch.manual_seed(seed)
-fresh = HDCycleGAN(**chosen.sizes).eval().to_low
+fresh = HDCycleGAN(**lesson.sizes).eval().to_low
 generators = {"": models["hdcyclegan"].to_low, "_untrained": fresh.to(pick_device(device))}
 measured = {n: correlations(g, test_volumes) for n, g in generators.items()}
 blocks = len(fresh.residual)
@@ -725,8 +708,8 @@ Html("".join(denoising.table_one(r.rows, paper, missing) for r in references))
 # 1. Set a filter's strength to four times the paper's. Which scores rise, which fall? Which would you
 #    report to sell the filter, and what does the oracle say to it?
 # 2. Run the chapter with `optimiser="joint"`. What becomes of the discriminator's probabilities?
-# 3. In the table of gains, the oracle's CNR is not the highest. Why is the truth not perfectly smooth inside
-#    a layer?
+# 3. Which methods exceed the oracle's CNR in the table of gains? Why is the truth not perfectly smooth
+#    inside a layer?
 # 4. Instance normalisation removes mean and deviation of each feature map, but not the shape of its
 #    distribution. Which statistic of speckle is left for the published discriminator to tell 12 frames
 #    from 60?

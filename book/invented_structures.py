@@ -351,16 +351,9 @@ lesion_tables.outcome(rows, every, at_sites, {}, caption)
 # %% mystnb={"figure": {"name": "fig-lesions-spots", "caption": "A body without lesions at the highest acceleration: spots that a method invented (orange, solid) and removed (blue, dashed), as the detector counts them."}, "image": {"alt": "Six pictures of the same body: the full scan, a second full scan, and four reconstructions with circles around invented and removed spots."}}
 exam = next(e for e in exams if e.accel == max(rates) and e.first)
 detector, region = detectors[middle], exam.regions["body"]
-maps = {m: false_structures.conspicuity(x, middle, FLOOR) for m, x in exam.without.items()}
-circles = {
-    title: tuple(
-        false_structures.unmatched(maps[a], maps[b], detector, region)
-        for a, b in ((m, "full"), ("full", m))
-    )
-    for m, title in beside.items()
-    if m in maps and m != "full"
-}
-pictures = {title: exam.without[m] for m, title in beside.items() if m in maps}
+pictures = {title: exam.without[m] for m, title in beside.items() if m in exam.without}
+judged = {title: x for title, x in pictures.items() if title != beside["full"]}
+circles = false_structures.invented_and_removed(judged, exam.without["full"], detector, region)
 spots_figure = lesion_figures.marked(pictures, circles, 4)
 
 # %% [markdown]
@@ -385,31 +378,19 @@ Markdown(sentences)
 from recon.data.inserted_oct import COMMON as IN_EYES
 from recon.data.inserted_oct import SITE_DIAMETER as DRUSE
 from recon.data.inserted_oct import inserted_bscans
-from recon.learning.adversarial import TranslationSchedule
+from recon.learning.translator_settings import TRANSLATORS
 
 
 @dataclass(frozen=True)
 class EyeProfile:
-    """Eyes and B-scans with lesions of each; sizes and training of the translator."""
+    """Eyes, and B-scans with lesions of each."""
 
     eyes: int
     draws: int
-    sizes: dict
-    schedule: TranslationSchedule
-    copying: int = 0
-    classify: int = 0
 
 
-SMALL = {"width": 8, "depth": 2, "blocks": 2, "discriminator_depth": 3}
-QUICK = TranslationSchedule(120, 2, 1e-3, (124, 64), cycle=20, optimiser="split")
-STANDARD = TranslationSchedule(320, 1, 5e-4, (248, 128), cycle=20, optimiser="split")
-NARROW_JUDGE = {"discriminator_width": 8, "discriminator_depth": 5}
-EYES = {
-    "quick": EyeProfile(8, 1, SMALL, QUICK, copying=60, classify=40),
-    "standard": EyeProfile(40, 1, NARROW_JUDGE, STANDARD, 120, 40),
-    "paper": EyeProfile(48, 2, {}, TranslationSchedule()),
-}
-look, shades = EYES[profile], numbers(greys)
+EYES = {"quick": EyeProfile(8, 1), "standard": EyeProfile(40, 1), "paper": EyeProfile(48, 2)}
+look, translators, shades = EYES[profile], TRANSLATORS[profile], numbers(greys)
 request = (retinas, profile, "test", diameters, shades, look.eyes, look.draws, seed)
 scenes = inserted_bscans(*request)
 count = sum(len(scene.lesions) for scene in scenes)
@@ -450,17 +431,17 @@ high, low = (
     flipped([b for path in paths for b in read_bscans(path)])
     for paths in (domains.high, domains.low)
 )
-copying = replace(look.schedule, pretrain=look.copying)
-theirs = {"classify": look.classify}
+copying = replace(translators.schedule, pretrain=translators.copying)
+theirs = {"classify": translators.classify}
 lessons = {"hdcyclegan": (copying, {**theirs, "check": gain})}
-lessons["domain"] = (look.schedule, {**theirs, "domain": True, "check": gain})
-if look.copying:
+lessons["domain"] = (translators.schedule, {**theirs, "domain": True, "check": gain})
+if translators.copying:
     lessons["copier"] = (replace(copying, steps=1), theirs)
 before, files = time.perf_counter(), [*domains.high, *domains.low]
 about = {"data": retinas, "device": device, "seed": seed}
 for name, (schedule, extra) in lessons.items():
     model, history, _ = train_translator(
-        look.sizes, high, low, schedule, about, files, label=name, **extra
+        translators.sizes, high, low, schedule, about, files, label=name, **extra
     )
     denoisers[name] = partial(denoise, model)
     trained += history[-1]["seconds"]
@@ -542,16 +523,8 @@ lesion_tables.outcome(eye_rows, seen_by, shown, eye_answers, title)
 # %% mystnb={"figure": {"name": "fig-lesions-oct-spots", "caption": "An eye without lesions: spots in the retina that were invented (orange, solid) and removed (blue, dashed) against the B-scan without speckle."}, "image": {"alt": "B-scans of the same eye, raw, denoised and averaged, with circles around invented and removed spots."}}
 view = next(e for e in views if e.first)
 detector, region = eye_detectors[finest], view.regions["retina"]
-maps = {m: false_structures.conspicuity(x, finest, FLOOR) for m, x in view.without.items()}
-circles = {
-    title: tuple(
-        false_structures.unmatched(maps[a], maps[b], detector, region)
-        for a, b in ((m, "full"), ("full", m))
-    )
-    for m, title in seen_by.items()
-    if m in wanted
-}
 pictures = {title: view.without[m] for m, title in seen_by.items() if m in wanted}
+circles = false_structures.invented_and_removed(pictures, view.without["full"], detector, region)
 _ = lesion_figures.marked(pictures, circles, 4)
 
 # %%

@@ -239,6 +239,11 @@ def test_the_detector_finds_what_is_there_and_says_what_is_new():
         false.unmatched(z, plain, detector, where), [[DISC.row, DISC.column]]
     )
     assert len(false.unmatched(z, z, detector, where)) == 0
+    images = {"sick": sick, "same": ground}
+    both = false.invented_and_removed(images, ground, detector, where)
+    assert [len(places) for pair in both.values() for places in pair] == [1, 0, 0, 0]
+    healed = false.invented_and_removed({"healed": ground}, sick, detector, where)["healed"]
+    assert [len(places) for places in healed] == [0, 1]
     assert np.abs(false.conspicuity(sick, 3.0, 1.0)).max() < np.abs(z).max() / 10  # the floor
 
 

@@ -28,8 +28,10 @@ def cache(tmp_path_factory):
     manifest.profiles["quick"].update({split: {"patients": 1, "bscans": 2} for split in SPLITS})
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RECON_CACHE", str(folder))
-        few = lambda name: manifest if name == manifest.name else load_manifest(name)  # noqa: E731
-        patch.setattr("recon.data.oct.load_manifest", few)
+        few = {manifest.name: manifest}
+        patch.setattr(
+            "recon.data.oct.load_manifest", lambda name: few.get(name) or load_manifest(name)
+        )
         yield folder
 
 

@@ -125,7 +125,9 @@ def test_public_layouts(tmp_path):
 
 
 def test_unusable_folders(tmp_path):
-    open_folder = lambda **kw: open_oct("oct_folders", kw.pop("split", "train"), **kw)  # noqa: E731
+    def open_folder(split="train", **given):
+        return open_oct("oct_folders", split, **given)
+
     refused(lambda: open_folder(), "pass data_root")
     refused(lambda: open_folder(data_root=tmp_path / "absent"), "absent is no folder")
     refused(lambda: open_folder(data_root="a,b,c"), "is no folder")

@@ -6,7 +6,7 @@ threshold is set once, on fully sampled images that are not scored; it then read
 alike.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -24,6 +24,7 @@ __all__ = [
     "calibrate",
     "conspicuity",
     "found",
+    "invented_and_removed",
     "spots",
     "unmatched",
     "white_threshold",
@@ -171,6 +172,34 @@ def unmatched(z: np.ndarray, other: np.ndarray, detector: Detector, body: np.nda
     sign = np.sign(z[tuple(there.T)])
     counterpart = np.where(sign > 0, brightest[tuple(there.T)], -darkest[tuple(there.T)])
     return there[counterpart < detector.threshold / 2]
+
+
+def invented_and_removed(
+    images: Mapping[str, np.ndarray], target: np.ndarray, detector: Detector, body: np.ndarray
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Places of the spots that each image has and the target lacks, and the other way round.
+
+    Parameters
+    ----------
+    images : mapping
+        Name to ``(height, width)``.
+    target : np.ndarray
+        ``(height, width)``.
+    detector : Detector
+    body : np.ndarray
+        ``(height, width)`` bool: where spots count.
+
+    Returns
+    -------
+    dict
+        By name: invented and removed, each ``(n, 2)`` rows and columns. See `unmatched`.
+    """
+    truth = conspicuity(target, detector.diameter, detector.floor)
+    maps = {n: conspicuity(x, detector.diameter, detector.floor) for n, x in images.items()}
+    return {
+        name: (unmatched(z, truth, detector, body), unmatched(truth, z, detector, body))
+        for name, z in maps.items()
+    }
 
 
 def found(z: np.ndarray, lesion: Lesion, detector: Detector) -> bool:

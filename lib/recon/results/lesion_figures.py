@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, Rectangle
 
-from recon.results.figures import COLOURS, show
+from recon.results.figures import COLOURS, gallery, show
 from recon.results.lesion_tables import METRICS, varied
 
 __all__ = ["by_size", "marked", "one_lesion", "paired_scans"]
@@ -164,26 +164,17 @@ def marked(
     radius : float
         Of the circles, pixels.
     """
-    columns = min(len(images), 3)
-    rows = -(-len(images) // columns)
-    height, width = next(iter(images.values())).shape
-    size = 8.6 / columns
-    figure, axes = plt.subplots(
-        rows,
-        columns,
-        figsize=(8.6, rows * (size * height / width + 0.3)),
-        squeeze=False,
-        layout="constrained",
-    )
-    top = max(float(np.quantile(image, 0.998)) for image in images.values())
-    for axis in axes.flat:
-        axis.axis("off")
-    for axis, (name, image) in zip(axes.flat, images.items(), strict=False):
-        axis.axis("on")
-        new, lost = spots.get(name, (np.empty((0, 2)), np.empty((0, 2))))
-        counted = f": {len(new)} invented, {len(lost)} removed" if name in spots else ""
-        show(axis, image, top, name + counted)
-        for places, style, colour in ((new, "-", COLOURS[4]), (lost, "--", COLOURS[5])):
+    none = (np.empty((0, 2)), np.empty((0, 2)))
+    counted = {
+        name: f"{name}: {len(spots[name][0])} invented, {len(spots[name][1])} removed"
+        for name in images
+        if name in spots
+    }
+    figure = gallery({counted.get(name, name): x for name, x in images.items()}, columns=3)
+    for axis, name in zip(figure.axes, images, strict=False):
+        for places, style, colour in zip(
+            spots.get(name, none), ("-", "--"), COLOURS[4:6], strict=True
+        ):
             for row, column in places:
                 axis.add_patch(
                     Circle((column, row), radius, fill=False, linestyle=style, edgecolor=colour)
