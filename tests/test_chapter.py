@@ -13,6 +13,8 @@ import pytest
 
 from recon.data.fastmri import write_volume
 from recon.errors import InputError
+from recon.learning import contest
+from recon.networks.channels import parameter_count
 from recon.paths import project_root
 from recon.results import store
 from test_learning import volume
@@ -103,6 +105,14 @@ def test_comparison_trains_and_scores_what_is_asked_for(folder, given, methods):
     assert np.isfinite([row["value"] for row in run.rows]).all()
 
 
+def test_the_large_network_takes_part_when_asked_for_or_at_paper_sizes():
+    assert "pcrnn_b" not in contest.entrants("all", "quick")
+    assert contest.entrants("all", "paper")[-1] == "pcrnn_b"
+    assert contest.entrants("pcrnn_b,unet", "quick") == ["unet", "pcrnn_b"]
+    made = contest.build("pcrnn_b", 4, contest.BUDGETS["quick"])
+    assert parameter_count(made) == pytest.approx(23e6, rel=0.05)
+
+
 def test_comparison_of_single_coil_files_leaves_out_what_needs_maps(folder):
     for i, path in enumerate(sorted(folder.glob("*.h5"))):
         path.unlink()
@@ -112,5 +122,8 @@ def test_comparison_of_single_coil_files_leaves_out_what_needs_maps(folder):
     where = {"data": "fastmri_folder", "data_root": str(folder), "task": "singlecoil"}
     names = run_chapter("comparison", **where, methods="vn,vsnet,unet,complexmri")
     assert list(names["networks"]) == ["unet", "complexmri"]
+    assert {*names["order"]} == {"zero_filled", "cs", "unet", "complexmri"}  # CS needs no map
+    body = names["scores"].query("metric == 'psnr' and region == 'body'")
+    assert body.groupby("method").value.nunique().min() == body.volume.nunique()
     with pytest.raises(InputError, match="methods is 'unt'"):
         run_chapter("comparison", **where, methods="d5c5,unt")

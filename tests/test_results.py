@@ -514,3 +514,36 @@ def test_runs_stand_side_by_side_and_their_orders_are_compared():
     # D5C5 is in the last run only; over a single shared line no order can be told.
     assert sum("–" in cell for cell in lines[2]) == 2
     assert [cell.split("<")[0] for cell in lines[-1]] == ["–", "-1.00", "–"]
+
+
+def test_runs_that_ask_something_else_are_shown_beside_their_own_table():
+    def run_of(**parameters):
+        at = parameters.get("accel", 4)
+        rows = [value("unet", 30.0, accel=at), value("d5c5", 31.0, accel=at)]
+        return store.Run("comparison", "quick", {"seed": 0, "accel": 4, **parameters}, rows, {})
+
+    first = run_of(task="multicoil", data_root="")
+    others = [
+        run_of(task="multicoil", seed=1, bart=True, data_root="elsewhere"),
+        run_of(task="singlecoil"),
+        run_of(task="multicoil", accel=6),
+    ]
+    same, different = repeats.alike(first, others)
+    assert same == others[:1] and different == others[1:]
+    paper = claims.load("chen-2022")
+    number = {"singlecoil": "I", "multicoil": "II"}
+    table = repeats.paper_tables(different, paper, lambda one: number[one.parameters["task"]])
+    assert "quick, seed 0, 4x, singlecoil" in table and "quick, seed 0, 6x, multicoil" in table
+    assert "Table I of the paper" in table and "Table II of the paper" in table
+    assert "No such run" in repeats.paper_tables([], paper, lambda one: "I")
+
+
+def test_columns_name_what_differs_from_the_first_run():
+    def run_of(profile="quick", **parameters):
+        rows = [difference("unet", "zero_filled", 1.0)]
+        return store.Run("comparison", profile, {"seed": 0, "accel": 4, **parameters}, rows, {})
+
+    runs = [run_of(bart=False), run_of(bart=True, data_root="x"), run_of("standard", accel=6)]
+    table = repeats.repeats(runs, lambda row: row["method"], "caption")
+    for column in ("quick, seed 0<", "quick, seed 0, with bart<", "standard, seed 0, 6x<"):
+        assert column in table

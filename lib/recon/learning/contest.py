@@ -22,7 +22,7 @@ from recon.networks.complexmri import ComplexMRI
 from recon.networks.deep_cascade import DeepCascade
 from recon.networks.kikinet import KIKINet
 from recon.networks.modl import MoDL
-from recon.networks.pcrnn import pcrnn_s, pcrnn_xs
+from recon.networks.pcrnn import pcrnn_b, pcrnn_s, pcrnn_xs
 from recon.networks.unet import UNet
 from recon.networks.variational import VariationalNetwork
 from recon.networks.vsnet import VSNet
@@ -30,6 +30,7 @@ from recon.networks.vsnet import VSNet
 WITH_MAPS = ("vn", "vsnet", "modl", "admm_net")  # draw one image, and know the coils' maps
 WHOLE = ("unet", "kikinet")  # learn from whole slices
 NETWORKS = ("unet", "vn", "vsnet", "kikinet", "d5c5", "complexmri", "pcrnn")
+LARGE = ("pcrnn_b",)  # 23 M parameters: hours on a processor, so only when asked for or on a GPU
 OTHERS = ("modl", "admm_net")  # not in Chen 2022: exact data consistency, for coils of any kind
 TRAINED_ON = ("profile", "data", "task", "accel", "center_fraction", "mask_type", "coils", "seed")
 
@@ -47,7 +48,7 @@ class Budget:
 
 
 RATES = {"unet": 4e-3, "vn": 1.6e-2, "vsnet": 4e-3, "kikinet": 1e-3, "d5c5": 4e-3}
-RATES |= {"complexmri": 4e-3, "pcrnn": 1e-3, "modl": 2e-3, "admm_net": 2e-3}
+RATES |= {"complexmri": 4e-3, "pcrnn": 1e-3, "pcrnn_b": 1e-3, "modl": 2e-3, "admm_net": 2e-3}
 SMALL = {"unet": 16, "vn": 16, "vsnet": 48, "kikinet": 16, "d5c5": 48, "complexmri": 16}
 SMALL |= {"modl": 32, "admm_net": 32}
 OURS = {"unet": 16, "vn": 48, "vsnet": 112, "kikinet": 48, "d5c5": 96, "complexmri": 48}
@@ -74,13 +75,28 @@ BUDGETS = {
         Schedule(epochs=0.1875, halve_every=0.075, **SLICES),
     ),
     "paper": Budget(
-        THEIRS, dict.fromkeys((*NETWORKS, *OTHERS), 1e-4), "s", Schedule(), 0, Schedule()
+        THEIRS, dict.fromkeys((*NETWORKS, *LARGE, *OTHERS), 1e-4), "s", Schedule(), 0, Schedule()
     ),
 }
 
 
+def entrants(methods: str, profile: str) -> list[str]:
+    """Networks that take part: those named, or all that the profile has the time for.
+
+    Parameters
+    ----------
+    methods : str
+        ``all``, or names of `NETWORKS` and `LARGE` joined by commas.
+    profile : str
+        ``paper`` has time for `LARGE` too.
+    """
+    if methods == "all":
+        return [*NETWORKS, *(LARGE if profile == "paper" else ())]
+    return [name for name in (*NETWORKS, *LARGE) if name in methods.split(",")]
+
+
 def build(name: str, channels: int, budget: Budget) -> nn.Module:
-    """A network of `NETWORKS` or `OTHERS`, freshly made, at the budget's width.
+    """A network of `NETWORKS`, `LARGE` or `OTHERS`, freshly made, at the budget's width.
 
     Parameters
     ----------
@@ -91,6 +107,8 @@ def build(name: str, channels: int, budget: Budget) -> nn.Module:
     """
     if name == "pcrnn":
         return {"xs": pcrnn_xs, "s": pcrnn_s}[budget.pcrnn](channels)
+    if name == "pcrnn_b":
+        return pcrnn_b(channels)
     width = budget.widths[name]
     made: dict[str, Callable[[], nn.Module]] = {
         "unet": lambda: UNet(channels, chans=width),
@@ -118,7 +136,7 @@ def train_alike(
     Parameters
     ----------
     names : sequence of str
-        Of `NETWORKS` and `OTHERS`.
+        Of `NETWORKS`, `LARGE` and `OTHERS`.
     files : sequence of Path
         fastMRI-format training files.
     plan : Sampling

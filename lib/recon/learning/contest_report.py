@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -26,6 +27,13 @@ def shortened(budget: Budget, share: float) -> Budget:
         return replace(schedule, **{name: share * getattr(schedule, name) for name in lengths})
 
     return replace(budget, bands=cut(budget.bands), whole=cut(budget.whole))
+
+
+def table_number(parameters: Mapping[str, Any]) -> str:
+    """Number of the table of Chen 2022 that a contest under these parameters redoes."""
+    if parameters.get("task") == "singlecoil":
+        return "I"
+    return "V" if "brain" in parameters["data"] else "II"
 
 
 def network_sizes(

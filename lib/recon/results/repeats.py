@@ -8,13 +8,53 @@ other, and the order of the lines in each run held against that in the first.
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from recon.results.claims import Paper
 from recon.results.html import Html, html_table
+from recon.results.order import same_order
 from recon.results.store import Run
-from recon.results.tables import NAMES, shown
+from recon.results.tables import NAMES, beside_paper, shown
 
-__all__ = ["chosen_rows", "repeats"]
+__all__ = ["alike", "chosen_rows", "paper_tables", "repeats"]
 
 Row = Mapping[str, Any]
+# Parameters that say how long, how often and beside what, but not which question a run asks.
+HOW = ("profile", "seed", "device", "methods", "compressed_sensing", "bart")
+
+
+def alike(run: Run, others: Sequence[Run]) -> tuple[list[Run], list[Run]]:
+    """Runs that ask the same as ``run``, and those that ask something else.
+
+    The same: all parameters are equal but for those of `HOW` and the reader's own folders.
+    """
+
+    def asked(one: Run) -> dict[str, Any]:
+        parameters = one.parameters.items()
+        return {k: v for k, v in parameters if k not in HOW and not k.endswith("_root")}
+
+    same = [one for one in others if asked(one) == asked(run)]
+    return same, [one for one in others if asked(one) != asked(run)]
+
+
+def paper_tables(runs: Sequence[Run], paper: Paper, number: Callable[[Run], str]) -> Html:
+    """For each run the published table beside it, and the two orders of the methods.
+
+    Parameters
+    ----------
+    runs : sequence of Run
+        Empty: a line that says so.
+    paper : Paper
+    number : callable
+        The paper's number of the table that a run redoes.
+    """
+    parts = []
+    for run in runs:
+        accel = run.parameters["accel"]
+        pyramids = {row["method"] for row in run.rows} & {"pcrnn_xs", "pcrnn_s"}
+        stand_in = dict.fromkeys(pyramids, "pcrnn_s")
+        parts.append(Html(f"<p><strong>{_title(run)}</strong></p>"))
+        parts.append(beside_paper(run.rows, paper, number(run), accel))
+        parts.append(same_order(run.rows, paper, number(run), accel, stand_in))
+    return Html("".join(parts) or "<p>No such run is stored yet.</p>")
 
 
 def chosen_rows(
@@ -75,7 +115,7 @@ def repeats(
         for key in keys
     ]
     body.append(["Kendall's tau with the first", "–", *(_tau(columns[0], c) for c in columns[1:])])
-    return html_table(caption, ["", *(_title(run) for run in runs)], body)
+    return html_table(caption, ["", *(_title(run, runs[0]) for run in runs)], body)
 
 
 def _lines(run: Run, of: Callable[[Row], str | None]) -> dict[str, Row]:
@@ -88,10 +128,28 @@ def _lines(run: Run, of: Callable[[Row], str | None]) -> dict[str, Row]:
     return found
 
 
-def _title(run: Run) -> str:
-    title = f"{run.profile}, seed {run.parameters.get('seed', 0)}"
-    accels = {row["accel"] for row in run.rows if "against" in row}
-    return f"{title}, {accels.pop():g}x" if len(accels) == 1 else title
+def _title(run: Run, first: Run | None = None) -> str:
+    """Profile and seed, then the parameters that differ from the first run's, or what was asked."""
+    shown_already = ("profile", "seed", "device")
+    words = [run.profile, f"seed {run.parameters.get('seed', 0)}"]
+    for name, value in sorted(run.parameters.items()):
+        if name in shown_already or name.endswith("_root"):
+            continue
+        if first is None:
+            told = name in ("accel", "task", "test_data") and value != ""
+        else:
+            told = first.parameters.get(name, value) != value
+        if told:
+            words.append(_in_words(name, value))
+    return ", ".join(words)
+
+
+def _in_words(name: str, value: Any) -> str:
+    if name == "accel":
+        return f"{value:g}x"
+    if isinstance(value, bool):
+        return f"{'with' if value else 'without'} {name.replace('_', ' ')}"
+    return str(value).replace("_", " ")
 
 
 def _tau(first: Mapping[str, Row], other: Mapping[str, Row]) -> str:

@@ -40,6 +40,8 @@ METRICS = {
     "psnr": "PSNR",
     "ssim": "SSIM",
     "nmse": "NMSE",
+    "cnr": "CNR",
+    "msr": "MSR",
     "memory_train": "training memory, GB",
     "memory_test": "test memory, GB",
     "seconds_train": "training step, s",
