@@ -47,6 +47,18 @@ paper = claims.load("chen-2022")
 tables.scoreboard(paper, store.frame(runs))
 
 # %% [markdown]
+# ### The same claims on a real head
+#
+# The claims about brains (table V) that speak of an order, asked once more where the simulation ends:
+# one healthy adult's T1-weighted head {cite:p}`hanke2014`, behind simulated coils and under other masks
+# than any training saw. One head in slabs tells how the methods fare on real anatomy, not how people
+# differ.
+
+# %% tags=["nbval-check-output"]
+on_the_head = claims.elsewhere(paper, "brain_multicoil", "studyforrest_t1", ("all", "T1"))
+tables.verdicts(on_the_head, store.frame(runs))
+
+# %% [markdown]
 # ## Its replication
 #
 # The claims of {cite:t}`devoto2020`; {doc}`replication` tests them in the small.

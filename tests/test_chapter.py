@@ -109,7 +109,7 @@ def test_the_large_network_takes_part_when_asked_for_or_at_paper_sizes():
     assert "pcrnn_b" not in contest.entrants("all", "quick")
     assert contest.entrants("all", "paper")[-1] == "pcrnn_b"
     assert contest.entrants("pcrnn_b,unet", "quick") == ["unet", "pcrnn_b"]
-    made = contest.build("pcrnn_b", 4, contest.BUDGETS["quick"])
+    made = contest.build("pcrnn_b", 15, contest.BUDGETS["quick"])
     assert parameter_count(made) == pytest.approx(23e6, rel=0.05)
 
 

@@ -547,3 +547,30 @@ def test_columns_name_what_differs_from_the_first_run():
     table = repeats.repeats(runs, lambda row: row["method"], "caption")
     for column in ("quick, seed 0<", "quick, seed 0, with bart<", "standard, seed 0, 6x<"):
         assert column in table
+
+
+def test_claims_about_orders_can_be_asked_of_other_data():
+    paper = claims.load("chen-2022")
+    asked = claims.elsewhere(paper, "brain_multicoil", "studyforrest_t1", ("all", "T1"))
+    assert {claim.rule for claim in asked.claims} <= {"greater", "ordering", "similar"}
+    assert {part.contrast for claim in asked.claims for part in claim.parts} == {"all", "T1"}
+    assert not any(claim.cell for claim in asked.claims) and asked.claims
+    everyone = ("cs", "unet", "vn", "vsnet", "kikinet", "d5c5", "complexmri")
+    rows = [
+        difference("pcrnn_s", other, 1.0, data=data, metric=metric, accel=accel)
+        for other in everyone
+        for metric in ("psnr", "ssim")
+        for accel in (4, 6)
+        for data in ("studyforrest_t1", "simulated_brain")
+    ]
+    for row in rows:  # on the head, and there alone, it is worse
+        if row["data"] == "studyforrest_t1":
+            row |= {"value": -1.0, "ci95": [-1.2, -0.8]}
+    runs = store.frame([a_run(rows)])
+    words = {
+        where: next(v for v in verdicts.judge_all(one, runs) if v.claim.id == "V-s-best").verdict
+        for where, one in (("head", asked), ("default", paper))
+    }
+    assert words == {"head": "not reproduced", "default": "reproduced"}
+    with pytest.raises(KeyError):
+        claims.elsewhere(paper, "hearts", "studyforrest_t1")

@@ -7,7 +7,7 @@ the rows of runs; no verdict is ever typed.
 """
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import yaml
 from recon.errors import InputError
 from recon.paths import project_root
 
-__all__ = ["Claim", "Experiment", "Paper", "Part", "Table", "load", "load_all"]
+__all__ = ["Claim", "Experiment", "Paper", "Part", "Table", "elsewhere", "load", "load_all"]
 
 
 @dataclass(frozen=True)
@@ -123,6 +123,39 @@ def load(paper: str | Path) -> Paper:
         place = "/".join(str(step) for step in error.absolute_path) or "top level"
         raise InputError(f"{path.name}, {place}: {error.message}; see schema.yml.") from error
     return _paper(content, path.name)
+
+
+def elsewhere(
+    paper: Paper, experiment: str, data: str, contrasts: tuple[str, ...] = ("all",)
+) -> Paper:
+    """The claims about an experiment's orders, asked of other data than those that it stands on.
+
+    Published values and claims of another kind are left out: they hold for the paper's data only.
+
+    Parameters
+    ----------
+    paper : Paper
+    experiment : str
+        Name of the experiment.
+    data : str
+        Name of a data set, as rows have it.
+    contrasts : tuple of str
+        Those that these data have; parts about others are left out.
+
+    Raises
+    ------
+    KeyError
+        For an experiment that the paper does not have.
+    """
+    asked = paper.experiments[experiment]
+    there = replace(asked, published=(), stand_in=(data,))
+    kept = []
+    for claim in paper.claims:
+        parts = tuple(part for part in claim.parts if part.contrast in contrasts)
+        ordered = claim.rule in ("greater", "ordering", "similar") and not claim.cell
+        if claim.experiment == asked and ordered and parts:
+            kept.append(replace(claim, experiment=there, parts=parts))
+    return replace(paper, experiments={experiment: there}, claims=tuple(kept))
 
 
 def _paper(content: dict[str, Any], file: str) -> Paper:
