@@ -108,8 +108,9 @@ def test_a_damaged_run_is_named(tmp_path, content):
         store.load_all(tmp_path)
 
 
-def test_results_name_no_folder_of_the_machine(tmp_path):
-    run = a_run([value("unet", 30.0)], data_root="/home/somebody/fastmri")
+@pytest.mark.parametrize("folder", ["fastmri", "a name of more than twenty four letters.tif"])
+def test_results_name_no_folder_of_the_machine(tmp_path, folder):
+    run = a_run([value("unet", 30.0)], data_root=f"/home/somebody/{folder}")
     assert "somebody" not in store.save(run, tmp_path / "run.json").read_text()
     name = store.run_name(run.chapter, run.parameters)
     other = store.run_name(run.chapter, {**run.parameters, "data_root": "/mnt/fastmri"})

@@ -96,10 +96,15 @@ def run_name(chapter: str, parameters: Mapping[str, Any]) -> str:
 
 
 def _short(value: Any) -> str:
-    """`value` as a part of a file name; long or path-like values end in a hash of the whole."""
+    """`value` as a part of a file name; long or path-like values end in a hash of the whole.
+
+    A value that is stored so shortened, as a path is, stays as it is.
+    """
     text = str(value)
     if not text:
         return "none"
+    if re.fullmatch(r"[A-Za-z0-9.+-]{1,24}-[0-9a-f]{6}", text):
+        return text
     plain = re.sub(r"[^A-Za-z0-9.+-]+", "-", PurePath(text).name).strip("-.")[:24]
     if plain == text or re.fullmatch(r"[A-Za-z0-9_.+-]{1,24}", text):
         return plain
