@@ -178,7 +178,7 @@ reconstructions |= {k: partial(contest.reconstruct_with, v) for k, v in networks
 # ## Table V
 
 # %%
-from recon.learning.contest_report import all_pairs
+from recon.learning.contest_report import all_pairs, claimed_pairs
 from recon.learning.metrics import evaluate_methods
 from recon.learning.training import pick_device
 from recon.results import claims
@@ -191,14 +191,12 @@ scores = evaluate_methods(reconstructions, test_files, **same, maps=with_maps)
 scores = scores[scores.metric.isin(["psnr", "ssim"])]
 order = list(reconstructions)
 constants = {"data": test_data or data, "trained_on": data, "task": "multicoil", "accel": accel}
-# Beside the usual pairs, those that the paper's claims about the other methods name.
-pairs = all_pairs(order, pyramid)
-rivals = [("unet", ["cs"]), ("cs", ["unet"]), ("kikinet", order), ("vsnet", order)]
-pairs += [(a, b) for a, others in rivals for b in others if b not in (a, pyramid, "zero_filled")]
-rows = summarise(scores, pairs, "volume", **constants)
+paper = claims.load("chen-2022")
+# Beside the usual pairs, those that the paper's claims name.
+pairs = dict.fromkeys([*all_pairs(order, pyramid), *claimed_pairs(paper, "multicoil", order)])
+rows = summarise(scores, list(pairs), "volume", **constants)
 
 # %%
-paper = claims.load("chen-2022")
 effective = scores.groupby("volume").effective_accel.first()
 print(f"effective acceleration of the test scans: {effective.mean():.2f} on average")
 tables.beside_paper(rows, paper, table="V", accel=accel)

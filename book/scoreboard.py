@@ -14,9 +14,13 @@
 # them. They mean:
 #
 # - **reproduced**: every comparison of the claim holds;
-# - **partly**: some hold, or all point the right way but not as surely as the paper says;
-# - **not reproduced**: every comparison that was made goes against the claim;
+# - **partly**: some hold, or point the right way but not as surely as they should;
+# - **undecided**: none holds and none fails: what was measured is too little to tell;
+# - **not reproduced**: none holds, and at least one goes against the claim;
 # - **not testable on this data**: no run can say, and the reason is given.
+#
+# A chapter's own page judges its own run, often a short one; here the longest runs decide. So the two
+# may differ.
 #
 # ```{admonition} What simulated data can say
 # :class: warning
@@ -49,7 +53,7 @@ tables.scoreboard(paper, store.frame(runs))
 # %% [markdown]
 # ### The same claims on a real head
 #
-# The claims about brains (table V) that speak of an order, asked once more where the simulation ends:
+# The claims about brains (tables V and VI) that speak of an order, asked once more where the simulation ends:
 # one healthy adult's T1-weighted head {cite:p}`hanke2014`, behind simulated coils and under other masks
 # than any training saw. One head in slabs tells how the methods fare on real anatomy, not how people
 # differ.
@@ -102,9 +106,10 @@ tables.scoreboard(translator, store.frame(runs))
 # ## How a verdict is reached
 #
 # A difference between two methods counts when its 95 % bootstrap interval over volumes lies above
-# zero, and where the paper states a level of significance, when Wilcoxon's signed-rank test on
-# volumes goes below that level too. A ranking is tested neighbour by neighbour. A single value
-# counts when the measured interval comes within a stated tolerance of it, on the same data only.
+# zero and Wilcoxon's signed-rank test on volumes goes below 0.05, or below the level that the paper
+# states. Both are asked because a bootstrap interval of few volumes is too narrow. A ranking is tested
+# neighbour by neighbour. A single value counts when the measured interval comes within a stated
+# tolerance of it, on the same data only.
 # Of several runs the best data decide (the paper's before a stand-in, long training before short),
 # and of equals the worst. The rules are these:
 

@@ -185,3 +185,13 @@ def test_pairs_hold_the_favourite_against_all_and_all_against_their_input():
     assert pairs[:3] == [("pcrnn_xs", other) for other in ("zero_filled", "cs", "unet")]
     assert pairs[3:] == [("cs", "zero_filled"), ("unet", "zero_filled")]
     assert report.all_pairs(["zero_filled", "cs"], "pcrnn_xs") == [("cs", "zero_filled")]
+
+
+def test_pairs_that_claims_compare_are_those_of_the_task_and_the_methods_at_hand():
+    paper = claims.load("chen-2022")
+    many = report.claimed_pairs(paper, "multicoil", ["zero_filled", "vn", "vsnet", "unet"])
+    assert ("vsnet", "vn") in many and ("unet", "vn") in many
+    assert len(set(many)) == len(many) and not any("zero_filled" in pair for pair in many)
+    # Table I ranks D5C5 above KIKI-Net, and knows no VN.
+    one = report.claimed_pairs(paper, "singlecoil", ["d5c5", "kikinet", "vn"])
+    assert one == [("d5c5", "kikinet")]

@@ -17,6 +17,7 @@ from recon.learning.contest import Budget
 from recon.learning.metrics import CONTRASTS, Method, draw_seed, reconstruct, scan_of
 from recon.learning.training import Schedule
 from recon.networks.channels import parameter_count
+from recon.results.claims import Paper
 
 
 def shortened(budget: Budget, share: float) -> Budget:
@@ -75,6 +76,27 @@ def all_pairs(order: Sequence[str], favourite: str) -> list[tuple[str, str]]:
     others = [name for name in order if name != favourite]
     pairs = [(favourite, other) for other in others if favourite in order]
     return pairs + [(name, "zero_filled") for name in others if name != "zero_filled"]
+
+
+def claimed_pairs(paper: Paper, task: str, methods: Sequence[str]) -> list[tuple[str, str]]:
+    """Pairs of methods that a paper's claims compare, the one claimed to be better first.
+
+    Parameters
+    ----------
+    paper : Paper
+    task : str
+        Of the experiment: ``multicoil`` or ``singlecoil``.
+    methods : sequence of str
+        Pairs with any other method are left out.
+    """
+    pairs = [
+        (better, part.against)
+        for claim in paper.claims
+        if claim.rule != "untestable" and claim.experiment.task == task
+        for part in claim.parts
+        for better in part.methods
+    ]
+    return list(dict.fromkeys(pair for pair in pairs if {*pair} <= {*methods}))
 
 
 def middle_slice(

@@ -22,11 +22,20 @@ __all__ = ["Claim", "Experiment", "Paper", "Part", "Table", "elsewhere", "load",
 
 @dataclass(frozen=True)
 class Experiment:
-    """Data of an experiment: where it was published, and what stands in for that here."""
+    """Data of an experiment: where it was published, and what stands in for that here.
+
+    Methods that learn must have learned on these data too, or on those of `trained_on`.
+    """
 
     task: str
     published: tuple[str, ...]
     stand_in: tuple[str, ...]
+    trained_on: tuple[str, ...] = ()
+
+    @property
+    def lessons(self) -> tuple[str, ...]:
+        """Data sets that a method may have learned from."""
+        return self.published + self.stand_in + self.trained_on
 
 
 @dataclass(frozen=True)
@@ -148,7 +157,7 @@ def elsewhere(
         For an experiment that the paper does not have.
     """
     asked = paper.experiments[experiment]
-    there = replace(asked, published=(), stand_in=(data,))
+    there = replace(asked, published=(), stand_in=(data,), trained_on=asked.lessons)
     kept = []
     for claim in paper.claims:
         parts = tuple(part for part in claim.parts if part.contrast in contrasts)
