@@ -406,8 +406,8 @@ padding_table(scans["val"], plan, seed)
 # (data-crimes-repeats)=
 # ## From other seeds, and for longer
 #
-# This run stands in the first column; the others were made once and are stored with the commit that
-# made them. By how many percent does each crime flatter the methods, over the honest error?
+# This run stands in the first column. Runs from other seeds or longer ones, where they are stored, stand
+# beside it. By how many percent does each crime flatter the methods, over the honest error?
 
 
 # %%
