@@ -10,10 +10,11 @@
 # # Would it work on your scanner?
 #
 # Most networks so far were tested on scans like those they had learned from; {doc}`pcrnn` and
-# {doc}`pcrnn_brain` have looked further. A reader with a scanner asks something else: does what a network learned from simulations hold for k-space that somebody
-# measured, with other coils, another noise and another body? And is it then better than compressed
-# sensing, which has nothing to learn? {cite:t}`chen2022` do not ask. This chapter trains networks on
-# one kind of scan, tests them on another, and sets them beside methods without training.
+# {doc}`pcrnn_brain` have looked further. A reader with a scanner asks something else: does what a
+# network learned from simulations hold for k-space that somebody measured, with other coils, another
+# noise and another body? And is it then better than compressed sensing, which has nothing to learn?
+# {cite:t}`chen2022` do not ask. This chapter trains networks on one kind of scan, tests them on
+# another, and sets them beside methods without training.
 #
 # ```{admonition} What is simulated here, and what is measured
 # :class: warning

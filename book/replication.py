@@ -364,10 +364,10 @@ pd.DataFrame(
 # ### The other rows of the report's table
 #
 # The **U-Net** is that of {doc}`comparison`. It normalises over the image, so it learns from whole
-# slices, one a step where the others learn from bands: on the same volumes, in as many steps of at least
-# as many pixels, by that chapter's rate plan. **Compressed sensing** (CS)
-# {cite:p}`lustig2007` has one number to learn, the weight of its wavelets: the one of least normalised
-# mean square error (NMSE) on slices of the same volumes. A single coil's sensitivity is 1.
+# slices, one a step where the others learn from bands: on the same volumes, in as many steps of at
+# least as many pixels, by that chapter's rate plan. **Compressed sensing** (CS) {cite:p}`lustig2007`
+# has one number to learn, the weight of its wavelets: the one of least normalised mean square error
+# (NMSE) on slices of the same volumes. A single coil's sensitivity is 1.
 
 # %%
 from recon.learning.baselines import tuned_compressed_sensing
@@ -563,8 +563,8 @@ tables.verdicts(paper, store.frame([run]))
 # ## From other seeds, and for longer
 #
 # This run stands in the first column. Runs from other seeds or longer ones, where they are stored, stand
-# beside it. Each line is the original minus the method named, paired by volume. Does each
-# suspect cost the same whatever the seed and the length of the training?
+# beside it. Each line is the original minus the method named, paired by volume. Does each suspect
+# cost the same whatever the seed and the length of the training?
 
 
 # %%
