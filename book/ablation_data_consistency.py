@@ -23,7 +23,7 @@
 # ```
 
 # %% tags=["parameters"]
-profile = "quick"  # quick (3 minutes, small networks), standard (45 minutes), paper (GPU)
+profile = "quick"  # quick (minutes, small networks), standard (longer), paper (GPU)
 data = "simulated_knee"  # knee or brain, a name in data_manifests/: simulated_brain, ...
 data_root = ""  # folder of the data set, where it is not simulated
 task = "multicoil"  # multicoil or singlecoil
@@ -78,8 +78,8 @@ source(soft_consistency, ConsistencyPCRNN.forward)
 # | name | what it changes in the paper's network (hard, five turns, shared weights, hidden state) |
 # |---|---|
 # | `dc_soft`, `dc_none` | soft consistency; none at all |
-# | `dc_turns_1` ... `dc_turns_8` | the number of turns $K$ of every module |
-# | `dc_unshared` | weights of its own for every turn: about five times the parameters, the same work |
+# | `dc_turns_1` ... `dc_turns_8` | the number of turns $K$ of every module; with one, the residual block goes too, as it would see only zeros |
+# | `dc_unshared` | weights of its own for every turn: more parameters (see below), the same work |
 # | `dc_no_memory` | $h^{(k+1)} = g^\text{enc}(\hat x^{(k)})$: the residual layers, which would see only zeros, go too |
 # | `dc_feedforward` | $h^{(k+1)} = g^\text{res}(g^\text{enc}(\hat x^{(k)}))$: the same layers, but nothing is remembered |
 #
@@ -349,8 +349,8 @@ for name, figure in {"choices": choices_figure, "turns": turns_figure}.items():
 # (ablation-data-consistency-repeats)=
 # ## From other seeds, and for longer
 #
-# This run stands in the first column; the others were made once and are stored with the commit that
-# made them. Each line is the paper's network minus a variant, paired by volume, for the training from
+# This run stands in the first column. Runs from other seeds or longer ones, where they are stored, stand
+# beside it. Each line is the paper's network minus a variant, paired by volume, for the training from
 # the run's own seed. Which signs change?
 
 
@@ -368,8 +368,8 @@ tables.references(references)
 # %% [markdown]
 # ## What to keep in mind
 #
-# - **Equal steps, not equal work.** Eight turns cost eight times as much as one. At equal time the few
-#   would have learned for longer.
+# - **Equal steps, not equal work.** Eight turns take several times as long as one (the times are above).
+#   At equal time the few would have learned for longer.
 # - **A fair start.** A hidden state adds up the images of all turns, so the gain of the decoders at
 #   the start is set for each number of turns such that an image passes through unchanged; {doc}`pcrnn`
 #   uses one gain for all, which is why the same network scores a little differently there.

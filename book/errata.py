@@ -133,6 +133,29 @@ side = layer(torch.zeros(1, 1, 320, 320)).shape[-1]
 entry("figure 6", "output of DeConv(1, 4, 1)", "320", str(side))
 
 # %% [markdown]
+# ### Six maps out, or six maps in? (figure 6)
+#
+# The column is headed "output size". By the letter, the first convolution of the last CNN then draws 6
+# feature maps, before two that draw 96. But 6 is also what it is *given*, three images of two channels.
+# Which of the two ran is not said, and no count of parameters is printed; the book's networks draw 96
+# at once. Parameters of both last CNNs:
+
+# %% tags=["nbval-check-output"]
+from itertools import pairwise
+
+from recon.networks.channels import parameter_count
+
+
+def last_cnn(*maps):
+    """Parameters of 3 x 3 convolutions through these numbers of feature maps."""
+    layers = [torch.nn.Conv2d(inputs, outputs, 3) for inputs, outputs in pairwise(maps)]
+    return parameter_count(torch.nn.Sequential(*layers))
+
+
+printed, meant = last_cnn(6, 6, 96, 96, 2), last_cnn(6, 96, 96, 96, 2)
+entry("figure 6", "parameters of the last CNN", f"{printed:,}", f"{meant:,} (our reading)")
+
+# %% [markdown]
 # ### Uphill (equation 3)
 #
 # Gradient descent on $\tfrac12\|y - x\|^2 + R(x)$ moves *against* the gradient of $R$; equation 3 adds
@@ -146,7 +169,8 @@ for name, sign in (("printed", 1), ("meant", -1)):
     for _ in range(50):
         x = x + 0.1 * ((y - x) + sign * x)
     objective[name] = (0.5 * (y - x).square() + 0.5 * x.square()).sum().item()
-entry("equation 3", "sign of grad R", *(f"{v:.2f}" for v in objective.values()))
+what = "objective after 50 steps, sign of grad R"
+entry("equation 3", what, *(f"{v:.2f}" for v in objective.values()))
 
 # %% [markdown]
 # ### An image unlike itself (equation 15)
@@ -278,7 +302,6 @@ for share in (0, 0.1, 0.33, 0.9):
 
 # %%
 from recon.learning.budget import live_parameters
-from recon.networks.channels import parameter_count
 from recon.networks.table_one import build
 from recon.results import super_resolution
 
@@ -462,7 +485,8 @@ entry("Remedios, figure 5", "significant loss", "none, untested", f"seen from {l
 #
 # Not every check finds something. The rows "All" of tables I, II and V should be means of the
 # contrasts' rows, weighted by the number of volumes. The cell looks for the weights that fit best,
-# and reports by how many half units of the last digit the worst row misses, beyond rounding.
+# and reports by how many half units of the last digit the worst row misses, beyond rounding. Other
+# weights may fit as well, so they are no shares of volumes: the check is that some do.
 
 # %%
 import pandas as pd

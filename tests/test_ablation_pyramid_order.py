@@ -18,7 +18,7 @@ from recon.networks.channels import parameter_count
 from recon.networks.pyramid_orders import ORDERS, PAPERS_ORDER, OrderedPyramid, label
 from recon.physics.fourier import fft2
 from recon.results import claims, seeds, spectra, store
-from recon.results.order import same_order
+from recon.results.order import in_order, rank_correlation, same_order
 from test_chapter import run_chapter
 from test_learning import volume
 
@@ -248,6 +248,15 @@ def test_the_order_of_table_vii_is_that_of_the_rows_own_experiment():
         assert "+1.00" in same_order(rows, paper, "VII", 4, {})
 
 
+def test_equal_values_are_joined_as_such_and_keep_tau_below_one():
+    theirs = {"pyramid_4": 31.0, "pyramid_2": 32.1, "pyramid_1": 32.1}
+    ours = {"pyramid_4": 31.0, "pyramid_2": 32.2, "pyramid_1": 32.1}
+    assert in_order(theirs, theirs) == "2x = 1x > 4x"
+    assert in_order(ours, ours) == "2x > 1x > 4x"
+    assert rank_correlation(ours, theirs)[0] < 1
+    assert rank_correlation(ours, ours)[0] == pytest.approx(1)
+
+
 def test_every_order_of_the_table_is_built_and_named():
     paper = claims.load("chen-2022")
     assert {row[2] for row in paper.tables["VII"].rows} == set(ORDERS)
@@ -268,7 +277,11 @@ def test_all_orders_are_trained_scored_and_stored(folder):
     assert {row["method"] for row in stored.rows} >= {"zero_filled", "convrnn3", *ORDERS}
     assert len(names["networks"]) == 11
     repeated = [row for row in stored.rows if row.get("training_seed") == 1]
-    assert {row["method"] for row in repeated} == {PAPERS_ORDER}
+    assert {row["method"] for row in repeated} == {PAPERS_ORDER, "convrnn1", "convrnn2", "convrnn3"}
+    bands = [row for row in stored.rows if row["method"] == "convrnn3"]
+    assert all("training_seed" in row for row in bands)
+    first, second = ([r["value"] for r in bands if r["training_seed"] == s] for s in (0, 1))
+    assert len(first) == len(second) > 0 and first != second
     drawn = [p.stem.split("_")[-1] for p in (folder.parent / "runs").glob("*.png")]
     assert sorted(drawn) == ["changes", "orders", "recovered"]
 

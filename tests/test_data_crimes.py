@@ -14,7 +14,7 @@ from recon.data.measurement import Sampling, measure
 from recon.data.samples import collate
 from recon.data.splits import open_split
 from recon.learning import flattery as study
-from recon.results import flattery, store
+from recon.results import crime_tables, flattery, store
 from test_chapter import run_chapter
 from test_learning import volume
 
@@ -168,6 +168,34 @@ def test_flattery_rows_hold_each_test_against_the_other():
         scores, pairs, data="d", task="singlecoil", accel=4, unit="volume"
     )
     assert one["value"] == pytest.approx(50) and one["n"] == 8 and one["p_value"] < 0.01
+
+
+def test_only_methods_of_the_paper_are_held_against_its_range():
+    """Zero-filled and mirrored images flatter or not; the paper has no number for them."""
+
+    def one(method, comparison, value):
+        fields = {"tested": "pad", "trained": "pad", "against_tested": "plain"}
+        fields |= {"against_trained": "plain", "metric": "flattery", "n": 8, "p_value": 0.01}
+        bounds = [value - 1, value + 1]
+        return {
+            **fields,
+            "method": method,
+            "comparison": comparison,
+            "value": value,
+            "ci95": bounds,
+        }
+
+    rows = []
+    for method in ("zero_filled", "mirrored", "cs", "unet"):
+        rows += [one(method, kind, 30.0) for kind in ("honest", "before")]
+        rows += [
+            {"method": method, "trained": k, "tested": k, "metric": "nrmse", "value": 0.1}
+            for k in ("pad", "plain")
+        ]
+    table = crime_tables.crime_table(rows, {"pad": "padded"}, ["pad"], (25, 48))
+    assert table.count("meets the published range") == 2
+    words = crime_tables.summary(rows, {"pad": "padded"}, ["pad"], (25, 48))
+    assert "4 of 4 steps flatter" in words and "Of the 2 steps" in words and "2 meet" in words
 
 
 def test_committed_files_are_read_like_any_others_and_made_once(folder):

@@ -9,9 +9,12 @@ import pytest
 import yaml
 
 from recon.data import manifest
+from recon.data.isotropic import SOURCES
 from recon.data.manifest import load_manifest, manifest_names, read_manifest, verify
+from recon.data.splits import open_split
 from recon.errors import InputError
 from recon.paths import project_root
+from recon.results.parameters import declared
 
 SIMULATED = ["simulated_brain", "simulated_knee", "simulated_leaves"]
 
@@ -53,6 +56,16 @@ def test_every_manifest_loads():
         assert loaded.name == name and loaded.licence
         if loaded.kind == "fastmri":
             assert "how" in loaded.access
+
+
+def test_every_set_that_a_chapter_can_open_has_a_manifest():
+    """Those of the super-resolution chapters too; no chapter about k-space opens them."""
+    assert set(SOURCES) <= set(manifest_names())
+    defaults = {path.stem: declared(path) for path in (project_root() / "book").glob("*.py")}
+    named = {given["data"] for given in defaults.values() if "data" in given}
+    assert named <= set(manifest_names()) and len(named) > 3
+    for name in [name for name in SOURCES if load_manifest(name).kind == "isotropic"]:
+        refused(lambda name=name: open_split(name, "multicoil", "val"), name, "super_resolution")
 
 
 def test_published_counts():

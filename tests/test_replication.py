@@ -118,7 +118,7 @@ def test_scales_agree_by_parseval_until_something_is_cropped():
     assert float(cut.image_deviation / cut.kspace_deviation) > 1.2
 
 
-def test_listing_3_is_smaller_and_figure_6_is_the_books():
+def test_listing_3_is_smaller_than_figure_6_as_the_book_reads_it():
     assert parameter_count(Replication()) == 12_017_096
     listed = parameter_count(Replication(deviations=Deviations(listed_resblock=True)))
     # Two 3 x 3 convolutions fewer in each module, and two numbers a feature map of the norm.

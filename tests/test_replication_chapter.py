@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import jupytext
 import numpy as np
@@ -9,7 +10,10 @@ import pytest
 import torch
 
 from recon.data.fastmri import write_volume
+from recon.data.manifest import load_manifest
 from recon.errors import InputError
+from recon.learning import contest
+from recon.learning.baselines import tuned_compressed_sensing, with_unit_map
 from recon.learning.centre import best_possible, fully_sampled, middle, score_centre, score_truth
 from recon.learning.metrics import evaluate_methods
 from recon.networks.replication import Deviations
@@ -67,6 +71,20 @@ def test_centre_scores_are_the_usual_ones_on_fewer_columns(folder):
     assert middle(np.arange(10)[None], 4).tolist() == [[3, 4, 5, 6]]
 
 
+def test_compressed_sensing_of_one_coil_needs_no_map_and_beats_zero_filling(folder):
+    """The map of a single coil is 1, whether a file of maps holds it or nobody made one."""
+    paths = sorted(folder.glob("*.h5"))[:2]
+    method, errors = tuned_compressed_sensing(paths, PLAN, 1)
+    assert min(errors.values()) < max(errors.values())
+    batch, _ = fully_sampled(paths[0], PLAN)
+    assert torch.equal(with_unit_map(batch).sensitivities, torch.ones_like(batch.kspace))
+    told = replace(batch, sensitivities=torch.ones_like(batch.kspace))
+    assert torch.equal(method(batch), method(told)) and with_unit_map(told) is told
+    scores = score_centre({"cs": method, "zero_filled": lambda item: item.image}, paths, PLAN, 1, 0)
+    nmse = scores[scores.metric == "nmse"].groupby("method").value.mean()
+    assert nmse["cs"] < nmse["zero_filled"]
+
+
 def run_chapter(**given):
     """Every code cell with other parameters and a training of one pass; names afterwards."""
     notebook = jupytext.read(project_root() / "book" / "replication.py")
@@ -95,7 +113,11 @@ def test_the_chapter_tries_every_suspect(folder, given):
     names = run_chapter(data="fastmri_folder", data_root=str(folder), **given)
     run = store.load(next((folder.parent / "runs").glob("*.json")))
     told = names["ways"].values()
-    assert {row["method"] for row in run.rows} == {"zero_filled", *names["CASES"], *told}
+    assert {row["method"] for row in run.rows} == {
+        *("zero_filled", "unet", "cs"),
+        *names["CASES"],
+        *told,
+    }
     assert np.isfinite([row["value"] for row in run.rows]).all()
     assert str(folder.parent) not in json.dumps(run.parameters)
     wanted = {2, 4, 8} if given["accels"] == "all" else {int(a) for a in given["accels"].split(",")}
@@ -108,11 +130,27 @@ def test_the_chapter_tries_every_suspect(folder, given):
     assert len(names["few_files"]) < len(names["train_files"])
 
 
+def test_the_unet_takes_as_many_steps_of_at_least_as_many_rows():
+    """In every profile, for simulated knees: PC-RNN as on the page, the U-Net as in the contest."""
+    cells = jupytext.read(project_root() / "book" / "replication.py").cells
+    names = {"__name__": "chapter", "profile": "quick"}
+    names |= {"Deviations": Deviations, "ORIGINAL": Deviations()}
+    exec(next(cell.source for cell in cells if "PROFILES = {" in cell.source), names)
+    for profile, size in names["PROFILES"].items():
+        whole, height = contest.BUDGETS[profile].whole, load_manifest("simulated_knee").profiles
+        rows = size.rows or height[profile]["crop"][0]
+        assert whole.epochs / whole.batch_size == size.epochs / size.batch
+        assert whole.batch_size * height[profile]["crop"][0] >= size.batch * rows
+
+
 def test_the_chapter_takes_many_coils_and_refuses_what_it_cannot_do(folder):
     with pytest.raises(InputError, match="accels is '6'"):
         run_chapter(accels="6")
     for i, path in enumerate(sorted(folder.glob("*.h5"))):
         path.unlink()
         write_volume(path, volume(path.stem, 2, 3 + i % 3, 64, 36, seed=i))
-    names = run_chapter(data="fastmri_folder", data_root=str(folder), task="multicoil", accels="4")
+    given = {"data": "fastmri_folder", "data_root": str(folder), "task": "multicoil", "accels": "4"}
+    with pytest.raises(InputError, match="raise center_fraction"):
+        tuned_compressed_sensing(sorted(folder.glob("*.h5")), PLAN, 4)
+    names = run_chapter(**given, center_fraction=0.2)
     assert names["channels"] == 4 and names["kept"] == 24

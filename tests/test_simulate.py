@@ -252,6 +252,20 @@ def test_folder_of_one_file_cannot_train(tmp_path):
     assert len(open_split("fastmri_folder", "multicoil", "val", data_root=root)) == 1
 
 
+def test_the_validation_archive_alone_is_enough_when_its_own_folder_is_named(tmp_path):
+    """The command of the page on data: both sides out of one official folder."""
+    folder = folder_of(tmp_path / "root" / "singlecoil_val", 30, coils=1)
+    name = "fastmri_knee_singlecoil"
+    refused(
+        lambda: open_split(name, "singlecoil", "train", data_root=tmp_path / "root"),
+        "no folder singlecoil_train",
+    )
+    train, val = (
+        open_split(name, "singlecoil", split, data_root=folder) for split in ("train", "val")
+    )
+    assert sorted(train + val) == list_volumes(folder) and 2 <= len(val) <= 12
+
+
 def test_official_folders_are_taken(tmp_path):
     folder_of(tmp_path / "root" / "multicoil_val", 2)
     root = tmp_path / "root"

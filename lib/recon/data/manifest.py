@@ -36,11 +36,13 @@ class Manifest:
     Attributes
     ----------
     name, title, licence : str
-    kind : {"fastmri", "nifti", "simulated", "oct", "simulated_oct"}
+    kind : {"fastmri", "nifti", "isotropic", "simulated", "oct", "simulated_oct"}
         How it is read: a folder of fastMRI files, a NIfTI volume put through the simulated scanner,
-        or no files at all; and B-scans in folders of images, or simulated ones.
+        heads with voxels as long as wide (`recon.data.isotropic`) or slices of them, or no files at
+        all; and B-scans in folders of images, or simulated ones.
     tasks : tuple of str
-        ``multicoil``, ``singlecoil`` or both; ``denoising`` for B-scans.
+        ``multicoil``, ``singlecoil`` or both; ``denoising`` for B-scans, ``super_resolution`` for
+        isotropic heads, ``tiling`` for slices of them.
     simulated : bool
         Whether k-space (for NIfTI) or everything (for phantoms) is simulated.
     access : dict

@@ -1,6 +1,7 @@
 """Do two tables put the methods in the same order?"""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 from recon.results.claims import Paper
@@ -8,11 +9,13 @@ from recon.results.html import Html, html_table
 from recon.results.tables import NAMES, fitting_experiments
 from recon.results.verdicts import METRICS
 
-__all__ = ["rank_correlation", "same_order"]
+__all__ = ["in_order", "rank_correlation", "same_order"]
 
 
 def rank_correlation(ours: Mapping[str, float], theirs: Mapping[str, float]) -> tuple[float, float]:
-    """Kendall's tau over the methods of both, and its two-sided p-value.
+    """Kendall's tau-b over the methods of both, and its two-sided p-value.
+
+    With equal values in one of the two only, even orders that agree do not reach 1.
 
     Raises
     ------
@@ -26,6 +29,16 @@ def rank_correlation(ours: Mapping[str, float], theirs: Mapping[str, float]) -> 
         raise ValueError(f"{len(common)} method(s) in both tables: an order needs two")
     result = kendalltau([ours[name] for name in common], [theirs[name] for name in common])
     return float(result.statistic), float(result.pvalue)
+
+
+def in_order(methods: Iterable[str], values: Mapping[str, float]) -> str:
+    """Methods in print, best first, joined by ``>`` or, where their values are equal, by ``=``."""
+    ranked = sorted(methods, key=values.__getitem__, reverse=True)
+    words = [NAMES.get(ranked[0], ranked[0])]
+    for better, method in pairwise(ranked):
+        sign = "=" if values[better] == values[method] else ">"
+        words += [sign, NAMES.get(method, method)]
+    return " ".join(words)
 
 
 def same_order(
@@ -67,12 +80,7 @@ def same_order(
             if len(common) < 2:
                 continue
             tau, p = rank_correlation(common, theirs)
-            orders = [
-                " > ".join(
-                    NAMES.get(m, m) for m in sorted(common, key=values.__getitem__, reverse=True)
-                )
-                for values in (ours, theirs)
-            ]
+            orders = [in_order(common, values) for values in (ours, theirs)]
             lines.append([METRICS[metric], contrast, *orders, f"{tau:+.2f}", f"{p:.3f}"])
     columns = ["Metric", "Contrast", "Order here", "Order in the paper", "tau", "p"]
     caption = f"Table {table} at {accel:g}x: order of the methods that both have, best first"
