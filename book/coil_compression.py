@@ -281,7 +281,7 @@ score_measured(measured_root, MEASURED, COUNTS)
 # The paper compresses arrays of 20, 16, 12, 8 and 4 coils to 4, sees the same four patterns, and
 # concludes that the original array matters less to the network.
 
-# %% mystnb={"figure": {"name": "fig-virtual", "caption": "Virtual coils 1 to 4 of test scans with different arrays (as in figure 5 of the paper): their images, one grey scale a row, and their sensitivities, magnitude over RSS from 0 to 1, inside the body."}, "image": {"alt": "A grid with a row for each scan: four coil images, then four sensitivity maps."}}
+# %% mystnb={"figure": {"name": "fig-virtual", "caption": "Virtual coils 1 to 4 of test scans with different arrays (as in figure 5 of the paper): their images, one grey scale a row, and their sensitivities, magnitude over RSS from 0 to 1, inside the body. Sensitivities are those of the central 32 x 32 samples, in which little anatomy is left; the correlations below are theirs."}, "image": {"alt": "A grid with a row for each scan: four coil images, then four sensitivity maps."}}
 from recon.learning.compression import virtual_maps
 
 by_coils = {volume_shape(path)[1]: path for path in sets[data] if volume_shape(path)[1] >= 4}

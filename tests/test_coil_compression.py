@@ -210,11 +210,22 @@ def test_similar_needs_an_interval_inside_the_tolerance():
     assert judged(0.5, 0.9) == judged(-3.0, -1.0) == "not reproduced"
 
 
+def clocked(runs, repeats, device="cpu"):
+    """`cost.rounds` on a clock that the machine does not move; every run runs once."""
+    for run in runs.values():
+        run()
+    calm = {name: [1.0 + 0.1 * number] * repeats for number, name in enumerate(runs)}
+    return {**calm, "maps_coarse": [1.0, 9.0] * (repeats // 2)} if "fft_all" in runs else calm
+
+
 @pytest.fixture
 def folder(workspace, monkeypatch):
     """Ten files of 3 to 12 coils and two contrasts; a small head to time programs on."""
     head = preprocessing.head(coils=4, size=64)
     monkeypatch.setattr(preprocessing, "head", lambda coils, size: head)
+    monkeypatch.setattr(cost, "rounds", clocked)
+    mb = {"train": 300.0, "test": 60.0}
+    monkeypatch.setattr(cost, "peak_memory_mb", lambda build, count, *_: {**mb, "test": count})
     for i in range(10):
         scan = volume(f"file{i}", 2, 3 + i, 64, 36 + 3 * (i % 2), seed=i)
         scan.contrast = ("AXT2", "AXT1")[i % 2]
@@ -232,6 +243,10 @@ def test_the_chapter_on_a_folder_of_files(folder, given):
     assert {method for at, method in found if at == "this_machine"} > trained
     assert {method for at, method in found if at == "fastmri_folder"} > trained | {"coils_4"}
     assert {row["accel"] for row in names["trained"]} == {given.get("accel", 4)}
+    costs = [row for row in run.rows if row["data"] == "this_machine"]
+    assert {row["n"] for row in costs} == {6}
+    assert "maps_coarse" not in {row["method"] for row in costs}  # its rounds differ ninefold
+    assert {row["size"] for row in costs if row["metric"] == "memory_test"} == {128}
     drawn = {path.stem.split("_")[-1] for path in (folder.parent / "runs").glob("*.png")}
     assert drawn == {"compressed", "coils", "median"}
 

@@ -18,7 +18,7 @@ from recon.data.fastmri import Volume, read_volume
 from recon.data.measurement import Sampling, calibration_region
 from recon.learning.metrics import CONTRASTS, body_mask, mask_and_calibration, score
 from recon.paths import project_root
-from recon.physics.coils import compress, compression_matrix, rss
+from recon.physics.coils import compress, compression_matrix, enlarge, rss
 from recon.physics.fourier import centre_crop, crop_readout, ifft2c
 
 CALIBRATION = 24  # side of the calibration centre
@@ -242,16 +242,16 @@ def virtual_maps(volume: Volume, count: int = 4) -> tuple[np.ndarray, np.ndarray
     Returns
     -------
     images, maps : np.ndarray
-        ``(count, height, width)``; the maps are 0 outside the body (`body_mask`, its holes
-        filled: anatomy that gives no signal is still seen by coils).
+        ``(count, height, width)``; the maps are those of `profiles_of`, enlarged, and 0 outside
+        the body (`body_mask`, its holes filled: coils see anatomy that gives no signal too).
     """
     middle = len(volume.kspace) // 2
     kspace = crop_readout(torch.from_numpy(volume.kspace[middle]), volume.crop[0])
-    images = virtual_images(kspace)
+    images = virtual_images(kspace)[:count].abs()
     size = tuple(min(a, b) for a, b in zip(volume.crop, kspace.shape[-2:], strict=True))
-    maps = centre_crop(relative_sensitivities(images)[:count], size).numpy()
+    maps = enlarge(profiles_of(volume, count)[0]["virtual"], tuple(kspace.shape[-2:]))
     body = binary_fill_holes(body_mask(volume, middle, size))
-    return centre_crop(images[:count].abs(), size).numpy(), maps * body
+    return centre_crop(images, size).numpy(), centre_crop(maps, size).numpy() * body
 
 
 def score_measured(
