@@ -65,7 +65,8 @@ settings = parameters.check(globals(), rules)
 # | PC-RNN {cite:p}`chen2022` | recurrent modules at a quarter, a half and all of the resolution |
 #
 # VN and VS-Net reconstruct one image and know the coils' sensitivities, which ESPIRiT
-# {cite:p}`uecker2014` finds in the fully sampled centre. The other networks draw every coil and know none.
+# {cite:p}`uecker2014` finds in the fully sampled centre. The other networks draw every coil and know
+# none.
 # So the first two need what single-coil data cannot give and are missing from table I, as is
 # ComplexMRI in the paper. PC-RNN-B, four times as wide, learns in the `paper` profile, or where
 # `methods` names it.
@@ -186,7 +187,8 @@ _ = figures.paired_scores(table.rename(columns=tables.NAMES), "SSIM")
 # Absolute scores belong to a data set, an order less so. Kendall's $\tau$ counts the pairs of methods
 # that both tables put in the same order: 1 when all agree, 0 when as many disagree as agree, -1 when
 # all disagree. With few methods it moves in coarse steps, and the p-value says how often shuffled
-# orders agree or disagree as strongly. Where the profile trains a smaller PC-RNN, it stands for PC-RNN-S.
+# orders agree or disagree as strongly. Where the profile trains a smaller PC-RNN, it stands for
+# PC-RNN-S.
 
 # %%
 from recon.results.order import same_order
@@ -271,8 +273,8 @@ tables.references(references)
 # ## How the rates were chosen
 #
 # A network that learns at the wrong rate looks worse than it is. So each but PC-RNN-B, which takes
-# PC-RNN's rate untried, was trained at several rates, with the quick profile's steps, and scored on knees simulated from another seed, which
-# neither train nor test. The best rate of each is the one that the table of the networks shows, also
+# PC-RNN's rate untried, was trained at several rates, with the quick profile's steps, and scored on
+# knees simulated from another seed, which neither train nor test. The best rate of each is the one that the table of the networks shows, also
 # at `standard`. One seed each.
 
 # %%

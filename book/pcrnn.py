@@ -60,8 +60,8 @@ settings = parameters.check(globals(), rules)
 # %% [markdown]
 # A profile says how large the networks are and how long they learn. The paper's own is the last:
 # 60 epochs in batches of 8, a rate of $10^{-5}$ while it warms up (one epoch here; the paper does not
-# say how long), then $10^{-4}$, halved every 10 epochs. The two others fit a laptop: fewer and larger steps, on *bands* of rows. The
-# direction along the columns is fully sampled, so a band of rows is a smaller problem of exactly
+# say how long), then $10^{-4}$, halved every 10 epochs. The two others fit a laptop: fewer and larger
+# steps, on *bands* of rows. The direction along the columns is fully sampled, so a band of rows is a smaller problem of exactly
 # the same kind, and a step on a quarter of the rows takes a quarter of the time. The U-Net
 # normalises over the whole image, so it learns from whole slices, one a step: as many pixels a step
 # as PC-RNN sees, and about as many steps.

@@ -81,7 +81,7 @@ scans.groupby("contrast", sort=False).agg(**about)
 #
 # The fastMRI library {cite:p}`zbontar2018` has two kinds of equal spacing. `equispaced` takes every
 # $R$-th column and adds the centre on top, so it measures more than was promised; `equispaced_fraction`
-# spaces the columns wider to make up for the centre. That spacing is no whole number of columns, so each
+# spaces the columns wider to make up for the centre. That spacing is seldom a whole number, so each
 # place is rounded to a column and distances differ by one: the copies are less sharp than those of the
 # first. The paper says "equispaced" only. The default here is the second, because its acceleration is
 # what the tables call it.
@@ -393,8 +393,8 @@ repeats([run, *same], gain, "PSNR over zero-filled, dB, mean and 95 % interval")
 # ## The paper's other acceleration, and a real head
 #
 # Runs of this notebook with other parameters, where they are stored, each beside the paper's table at
-# its acceleration. The head is one healthy adult's T1-weighted scan {cite:p}`hanke2014` behind simulated coils: its
-# scores have no twin in the paper, but the order of the methods has.
+# its acceleration. The head is one healthy adult's T1-weighted scan {cite:p}`hanke2014` behind
+# simulated coils: its scores have no twin in the paper, but the order of the methods has.
 
 # %%
 paper_tables(others, paper, lambda one: "V")
