@@ -87,8 +87,7 @@ class Profile:
     iterations: int
     schedule: Schedule
     rows: int  # of a training band; 0: whole slices
-    size: int  # side of the slice on which time is measured
-    memory_size: int  # the same for memory, for which every value needs a process of its own
+    size: int  # side of the slice on which memory and time are measured
     repeats: int  # rounds of every timing and of every measurement of memory
 
 
@@ -96,9 +95,9 @@ SHORT = {"warmup_epochs": 0.2, "warmup_rate": 2e-4}
 QUICK = Schedule(epochs=6, batch_size=4, rate=2e-3, halve_every=2, **SHORT)
 STANDARD = Schedule(epochs=1.25, batch_size=4, rate=1.5e-3, halve_every=0.5, **SHORT)
 PROFILES = {
-    "quick": Profile((64, 48, 48), 2, QUICK, 32, 192, 128, 6),
-    "standard": Profile((128, 64, 48), 5, STANDARD, 40, 320, 320, 6),
-    "paper": Profile((512, 256, 128), 5, Schedule(), 0, 320, 320, 20),
+    "quick": Profile((64, 48, 48), 2, QUICK, 32, 128, 6),
+    "standard": Profile((128, 64, 48), 5, STANDARD, 40, 320, 6),
+    "paper": Profile((512, 256, 128), 5, Schedule(), 0, 320, 20),
 }
 chosen = PROFILES[profile]
 
@@ -449,8 +448,8 @@ figure_6 = figures.comparison(pictures, target[len(target) // 2], scores=printed
 # networks in turn, after one that is not counted; what is short is repeated within a round. Memory
 # is what a step needs beyond the weights: on a GPU torch's own count (weights included there), on a
 # CPU the peak of the resident memory of a fresh process above what it had before. Where a process
-# ends up in memory is in part chance, so there are as many processes as rounds; the quick profile
-# gives them a smaller slice.
+# ends up in memory is in part chance, so there are as many processes as rounds. The quick profile pays
+# for them with a slice smaller than the paper's.
 #
 # A machine that other programs use slows some rounds and not others. The slowest round over the
 # fastest says how much; timings in which it is above 1.5 are printed and left out of what is held
@@ -465,9 +464,8 @@ for count, name in zip(counts, title, strict=True):
     for what, run in cost.steps(build(count), count, chosen.size, str(where)).items():
         timed[what][name] = run
 took = {what: cost.rounds(runs, chosen.repeats, str(where)) for what, runs in timed.items()}
-peaks = cost.memory_rounds(build, counts, chosen.memory_size, str(where), chosen.repeats)
-print(f"{cost.machine(str(where))}; time at {chosen.size} x {chosen.size}, ", end="")
-print(f"memory at {chosen.memory_size} x {chosen.memory_size}, {chosen.repeats} rounds")
+peaks = cost.memory_rounds(build, counts, chosen.size, str(where), chosen.repeats)
+print(f"{cost.machine(str(where))}, {chosen.size} x {chosen.size}, {chosen.repeats} rounds")
 pd.concat({what: cost.timings(runs, title) for what, runs in took.items()})
 
 # %%
@@ -476,10 +474,9 @@ more_less = [(b, a) for a, b in less_more]
 for what in timed:
     seconds = cost.steady(took[what])
     memory = {f"pcrnn_{n}c": np.divide(mb, 1e3).tolist() for n, mb in peaks[what].items()}
-    sizes = {"seconds": chosen.size, "memory": chosen.memory_size}
     for found, metric in ((seconds, "seconds"), (memory, "memory")):
         unit = "round" if metric == "seconds" else "process"
-        about = {"data": "this_machine", "task": "cost", "accel": 4.0, "size": sizes[metric]}
+        about = {"data": "this_machine", "task": "cost", "accel": 4.0, "size": chosen.size}
         tidy = cost.tidy(found, f"{metric}_{what}")
         lines = summarise(tidy, more_less, unit, **about)
         measured += [r for r in lines if r["contrast"] == "all"]
