@@ -17,12 +17,12 @@
 # ```{admonition} The data on this page are simulated
 # :class: warning
 # fastMRI's files may not be passed on, so the page you read was made from simulated knees. Absolute
-# scores cannot be compared with the paper's; the order of the methods and their distances can. Two
-# parameters, `data` and `data_root`, run the same notebook on the real set.
+# scores cannot be compared with the paper's; the order of the methods can. Two parameters,
+# `data` and `data_root`, run the same notebook on the real set.
 # ```
 
 # %% tags=["parameters"]
-profile = "quick"  # quick (3 minutes, small networks), standard (an hour), paper (GPU)
+profile = "quick"  # quick (minutes, small networks), standard (longer), paper (GPU)
 data = "simulated_knee"  # data set to train on: a name in data_manifests/
 data_root = ""  # folder of the data set, where it is not simulated
 test_data = ""  # data set to evaluate on; empty: the validation part of `data`
@@ -65,7 +65,8 @@ settings = parameters.check(globals(), rules)
 # | PC-RNN {cite:p}`chen2022` | recurrent modules at a quarter, a half and all of the resolution |
 #
 # VN and VS-Net reconstruct one image and know the coils' sensitivities, which ESPIRiT
-# {cite:p}`uecker2014` finds in the fully sampled centre. The others draw every coil and know none.
+# {cite:p}`uecker2014` finds in the fully sampled centre. The other networks draw every coil and know
+# none.
 # So the first two need what single-coil data cannot give and are missing from table I, as is
 # ComplexMRI in the paper. PC-RNN-B, four times as wide, learns in the `paper` profile, or where
 # `methods` names it.
@@ -189,7 +190,8 @@ _ = figures.paired_scores(table.rename(columns=tables.NAMES), "SSIM")
 # Absolute scores belong to a data set, an order less so. Kendall's $\tau$ counts the pairs of methods
 # that both tables put in the same order: 1 when all agree, 0 when as many disagree as agree, -1 when
 # all disagree. With few methods it moves in coarse steps, and the p-value says how often shuffled
-# orders agree as well. Where the profile trains a smaller PC-RNN, it stands for PC-RNN-S.
+# orders agree or disagree as strongly. Where the profile trains a smaller PC-RNN, it stands for
+# PC-RNN-S.
 
 # %%
 from recon.results.order import same_order
@@ -221,11 +223,11 @@ tables.verdicts(paper, store.frame([run]))
 
 # %% [markdown]
 # (comparison-repeats)=
-# ## From other seeds, and for longer
+# ## Other seeds, other lengths
 #
-# This run stands in the first column; the others were made once and are stored with the commit that
-# made them. A seed here is that of the trainings and of the masks; the test volumes stay the same. Does
-# the order hold?
+# This run stands in the first column. Runs from other seeds or longer ones, where they are stored,
+# stand beside it, each with the commit that made it. A seed here is that of the trainings and of the
+# masks; the test volumes stay the same. Does the order hold?
 
 
 # %%
@@ -239,8 +241,8 @@ repeats([run, *same], gain, "PSNR over zero-filled, dB, mean and 95 % interval")
 # %% [markdown]
 # ## The other tables
 #
-# The paper's tables hold two accelerations, and table I a single coil. This notebook was also run for
-# those that the page above does not show.
+# The paper's tables hold two accelerations, and table I a single coil. Runs of this notebook for those
+# that the page above does not show, where they are stored:
 
 # %%
 paper_tables(others, paper, lambda one: table_number(one.parameters))
@@ -256,22 +258,26 @@ tables.references(references)
 #
 # - **Data and training** as in {doc}`pcrnn`: simulated by default, minutes instead of days, a band of
 #   rows where the network allows it, hard data consistency, and PC-RNN's start near the identity.
-# - **VN** has 48 kernels in a step, its published size; the paper widens it to 1.3 M parameters
-#   (480 kernels), which the `paper` profile does. The prior is averaged over kernels, not summed.
-# - **KIKI-Net**'s blocks and VS-Net's denoisers have the depth of their originals; widths are rounded
-#   to multiples of 16, which CPUs multiply fast. KIKI-Net's networks in k-space start as the
+# - **VN** has 16 kernels in a step in the `quick` profile and 48, its published size, in `standard`; the
+#   paper widens it to 1.3 M parameters (480 kernels), which the `paper` profile does. The prior is
+#   averaged over kernels, not summed.
+# - **KIKI-Net**'s four networks have 16 convolutions each, as in the benchmark of
+#   {cite:t}`ramzi2020`, from which the paper took its code; VS-Net's denoisers have five, as their
+#   original. In `quick` and `standard` widths are multiples of 16, which CPUs multiply fast; `paper`
+#   has widths that come close to the paper's sizes. KIKI-Net's networks in k-space start as the
 #   identity, and all its layers from He's initialisation: with the usual first weights nothing of
 #   the measurement passes through sixteen layers, and it learned nothing in the steps given here.
 # - **Compressed sensing** has decimated wavelets and 60 iterations of FISTA, by sigpy, where the paper
 #   has total variation and 200 iterations, by BART, at one strength for all data. A run with
 #   `bart` below, and {doc}`measured_kspace`, set it beside BART's.
 # - **Maps** come from a coarse grid of at most 32 x 32 and cover every pixel.
+# - **Mask of a single coil.** Without maps there is none: all of the picture counts as body.
 #
 # ## How the rates were chosen
 #
-# A network that learns at the wrong rate looks worse than it is. So each was trained at five rates
-# or more, with the quick profile's steps, and scored on knees simulated from another seed, which
-# neither train nor test. The best rate of each is the one that the table of the networks shows, also
+# A network that learns at the wrong rate looks worse than it is. So each but PC-RNN-B, which takes
+# PC-RNN's rate untried, was trained at several rates, with the quick profile's steps, and scored on
+# knees simulated from another seed, which neither train nor test. The best rate of each is the one that the table of the networks shows, also
 # at `standard`. One seed each.
 
 # %%

@@ -19,8 +19,8 @@
 # :class: warning
 # fastMRI's files may not be passed on, so the page you read was made from simulated knees, written
 # in fastMRI's own file format. The same notebook runs on the real set by changing two parameters:
-# see {ref}`own-data`. Absolute scores here cannot be compared with the paper's; orders and
-# differences can.
+# see {ref}`own-data`. Absolute scores here cannot be compared with the paper's; the order of the
+# methods can.
 # ```
 
 # %% [markdown]
@@ -30,7 +30,7 @@
 # accel 6` runs the chapter at another acceleration.
 
 # %% tags=["parameters"]
-profile = "quick"  # quick (3 minutes), standard (45 minutes), paper (GPU, published sizes)
+profile = "quick"  # quick (minutes), standard (longer), paper (GPU, published sizes)
 data = "simulated_knee"  # data set to train on: a name in data_manifests/
 data_root = ""  # folder of the data set, where it is not simulated
 test_data = ""  # data set to evaluate on; empty: the validation part of `data`
@@ -59,9 +59,9 @@ settings = parameters.check(globals(), rules)
 
 # %% [markdown]
 # A profile says how large the networks are and how long they learn. The paper's own is the last:
-# 60 epochs in batches of 8, a rate of $10^{-5}$ for one epoch of warm-up, then $10^{-4}$, halved
-# every 10 epochs. The two others fit a laptop: fewer and larger steps, on *bands* of rows. The
-# direction along the columns is fully sampled, so a band of rows is a smaller problem of exactly
+# 60 epochs in batches of 8, a rate of $10^{-5}$ while it warms up (one epoch here; the paper does not
+# say how long), then $10^{-4}$, halved every 10 epochs. The two others fit a laptop: fewer and larger
+# steps, on *bands* of rows. The direction along the columns is fully sampled, so a band of rows is a smaller problem of exactly
 # the same kind, and a step on a quarter of the rows takes a quarter of the time. The U-Net
 # normalises over the whole image, so it learns from whole slices, one a step: as many pixels a step
 # as PC-RNN sees, and about as many steps.
@@ -121,8 +121,8 @@ network_name, chosen_profile.pcrnn
 #
 # $$ \hat x = \arg\min_x \tfrac12 \|y - A x\|_2^2 + \lambda R(x), $$ (eq-inverse)
 #
-# and a gradient step on it moves along $A^H(Ax - y) + \nabla R(x)$ (equation 3). PC-RNN keeps the
-# loop and learns the step.
+# and a gradient step on it moves against $A^H(Ax - y) + \lambda \nabla R(x)$ (equation 3, where the
+# paper takes $\lambda$ into $R$). PC-RNN keeps the loop and learns the step.
 #
 # First the files. Each holds one scan: its fully sampled k-space of all coils, which lets us leave
 # columns out ourselves and know the answer.
@@ -144,7 +144,7 @@ Markdown(
     f"{len(train_files)} volumes ({len(training)} slices) to train, {len(test_files)} to test."
 )
 
-# %% mystnb={"figure": {"name": "fig-data", "caption": "One slice of each of the first test volumes, fully sampled, root sum of squares over the coils. Simulated unless you passed a folder of real files."}, "image": {"alt": "A row of magnitude images in greys, one slice of each of the first four test volumes, fully sampled."}}
+# %% mystnb={"figure": {"name": "fig-data", "caption": "One slice of each of a few test volumes, spread over the set, each on a grey scale of its own: fully sampled, root sum of squares over the coils. Simulated unless you passed a folder of real files."}, "image": {"alt": "A row of magnitude images in greys, one slice of each of up to four test volumes, fully sampled."}}
 from recon.results import figures, tables
 
 spread = test_files[:: len(test_files) // 4 | 1][:4]  # an odd step meets both contrasts
@@ -163,7 +163,8 @@ _ = figures.gallery(shown, shared=False)
 # are left out (columns here), except for a fully sampled centre that holds the low frequencies. The
 # *nominal* acceleration is what was asked for; the *effective* one is the columns there were over
 # the columns measured, and for random masks it varies from scan to scan. fastMRI names a centre of
-# 8 % of the columns at 4x and 4 % at 8x; between and beyond those two this book interpolates.
+# 8 % of the columns at 4x and 4 % at 8x; this book lays a straight line through those two, and stays
+# between 2 % and 12 %.
 
 # %% mystnb={"figure": {"name": "fig-mask", "caption": "Left: the measured columns (white) of the first test volume. Middle: its measured k-space, log scale, first virtual coil. Right: the zero-filled image, in which the missing columns are taken for zero: edges repeat along the direction of the missing columns."}, "image": {"alt": "Three panels: vertical white stripes, dense in the middle; the k-space that they leave, bright in the centre; and the zero-filled image with ghosted edges from left to right."}}
 volume = volumes[0]
@@ -300,8 +301,9 @@ _ = figures.training_curves({tables.NAMES[k]: v for k, v in histories.items()})
 # %% [markdown]
 # ## How good is it?
 #
-# Scores follow the paper: PSNR (decibels, above the error) and SSIM per volume, on images multiplied
-# by a mask of the body, which is found where the coils' sensitivity maps exist {cite:p}`uecker2014`.
+# Scores follow fastMRI's protocol, with the paper's mask: PSNR (decibels, above the error) and SSIM
+# per volume, on images multiplied by a mask of the body, which is found where the coils' sensitivity
+# maps exist {cite:p}`uecker2014`.
 # Intervals are 95 % bootstrap intervals over volumes; differences are tested with Wilcoxon's
 # signed-rank test on volumes, since slices of one scan are not independent.
 
@@ -334,20 +336,20 @@ stages = {
 
 # %% [markdown]
 # Compressed sensing needs no training but a regularisation strength, which is tuned on slices of the
-# training set. It costs seconds a slice, so the quick run leaves it out.
+# training set. A single coil needs no map: $S = 1$. It costs seconds a slice, so the quick run leaves
+# it out.
 
 # %%
 from recon.classical import compressed_sensing as cs
 
-if compressed_sensing and task == "multicoil":
-    picks = [training[i] for i in range(0, len(training), max(1, len(training) // 8))][:8]
-    strength, tried = cs.tune(picks)
-    methods["cs"] = partial(cs.batched, regularisation=strength)
+if compressed_sensing:
+    methods["cs"], tried = cs.tuned(Slices(train_files, plan, virtual, seed, maps=True))
     display(pd.Series(tried, name="NMSE").rename_axis("regularisation").to_frame())
 
 # %%
 every_method = {**methods, **stages}
-scores = evaluate_methods(every_method, test_files, plan, virtual, seed, str(where), mask_draws)
+asked = (plan, virtual, seed, str(where), mask_draws)
+scores = evaluate_methods(every_method, test_files, *asked, maps=compressed_sensing)
 from recon.results.statistics import summarise
 
 pairs = [(network_name, other) for other in [*methods, *stages] if other != network_name]
@@ -380,7 +382,7 @@ tables.beside_paper(rows, paper, table="I" if task == "singlecoil" else "II", ac
 scored = [row for row in rows if row["metric"] in ("psnr", "ssim")]
 tables.differences(row for row in scored if not {row["method"], row.get("against")} & {*stages})
 
-# %% mystnb={"figure": {"name": "fig-volumes", "caption": "SSIM (body) of every test volume under each method; the black line joins the means."}, "image": {"alt": "One thin line for each test volume rises from zero-filled over U-Net to PC-RNN; a black line joins the means."}}
+# %% mystnb={"figure": {"name": "fig-volumes", "caption": "SSIM (body) of every test volume under each method; the black line joins the means."}, "image": {"alt": "One thin line for each test volume over zero-filled, U-Net and PC-RNN; a black line joins the means."}}
 body = scores[(scores.region == "body") & (scores.metric == "ssim")]
 table = body.pivot(index="volume", columns="method", values="value")
 _ = figures.paired_scores(table[list(methods)].rename(columns=tables.NAMES), "SSIM")
@@ -398,9 +400,11 @@ by_name = {path.stem: path for path in test_files}
 
 def example(name, methods):
     """Middle slice of a scan under every method, and its target."""
-    volume = read_volume(by_name[scan_of(name)[0]])
-    masks = draw_seed(seed, name)
-    images, target, _ = reconstruct(methods, volume, plan, virtual, masks, str(where))
+    path, masks = by_name[scan_of(name)[0]], draw_seed(seed, name)
+    known = path if compressed_sensing else None
+    images, target, _ = reconstruct(
+        methods, read_volume(path), plan, virtual, masks, str(where), maps_of=known
+    )
     middle = len(target) // 2
     return {tables.NAMES[k]: v[middle] for k, v in images.items()}, target[middle]
 
@@ -409,7 +413,7 @@ def caption(name):
     return {tables.NAMES[method]: f"SSIM {table.loc[name, method]:.3f}" for method in methods}
 
 
-# %% mystnb={"figure": {"name": "fig-median", "caption": "The median volume: reconstructions, a zoom (orange square) on the same grey scale, and absolute errors times five on that scale. The SSIM printed is the volume's."}, "image": {"alt": "Columns for zero-filled, U-Net, PC-RNN and target; rows for the image, a zoom and the error map. The error map darkens from left to right."}}
+# %% mystnb={"figure": {"name": "fig-median", "caption": "The median volume: reconstructions, a zoom (orange square) on the same grey scale, and absolute errors times five on that scale. The SSIM printed is the volume's."}, "image": {"alt": "Columns for zero-filled, U-Net, PC-RNN and target; rows for the image, a zoom and the error map."}}
 median = ranking.index[len(ranking) // 2]
 comparison = figures.comparison(*example(median, methods), scores=caption(median))
 
@@ -424,7 +428,8 @@ worst = figures.comparison(*example(ranking.index[0], methods), scores=caption(r
 #
 # Does each scale add detail to the one before, as the paper's figure 7 shows? The three modules are
 # never told what to draw: only the joined image meets the loss. Sharpness below is the mean gradient
-# over the target's, so 1 is as sharp as the target.
+# over the target's, so 1 is as sharp as the target. It cannot tell detail from noise or from a
+# checkerboard of pixels, which also have large gradients: look at the figure too.
 
 # %% mystnb={"figure": {"name": "fig-stages", "caption": "Outputs of the three modules and of the whole network for the median volume, as in figure 7 of the paper; errors times five."}, "image": {"alt": "Columns for the outputs of the modules at a quarter, half and full resolution, the joined reconstruction, and the target, with zooms and error maps."}}
 chosen = {**stages, network_name: methods[network_name]}
@@ -475,7 +480,7 @@ tables.verdicts(paper, store.frame([run]))
 #   you trust a network on a scanner that it has never seen.
 #
 # For the last two runs the masks are equispaced with a centre of an eighth of the columns, because
-# coils cannot be calibrated from the few central columns that 64 columns would otherwise leave.
+# the few central columns that 64 columns would otherwise leave are little to calibrate coils on.
 
 # %%
 references = store.reference_runs("pcrnn")
@@ -523,10 +528,11 @@ reference_figures(references, {"median": "the median volume", "stages": "outputs
 # - **Normalisation.** Divided by the mean of the coil-combined zero-filled image rather than of each
 #   coil's magnitude, which would depend on how many coils there are; the same for a single coil.
 # - **Training.** The `quick` and `standard` profiles train for minutes where the paper trains for
-#   days, with a ten times larger rate; gradients are clipped at norm 1.
+#   days, at larger rates. Gradients are clipped at norm 1, in `paper` too; the paper does not say so.
 # - **First weights.** The paper does not say how they start. Here a part of the feature maps passes
 #   the image on from the first step; {ref}`settings` shows what that brings.
-# - **Unit of the tests.** Volumes here; the paper does not say, and its p-values suggest slices.
+# - **Unit of the tests.** Volumes here; the paper does not say.
+# - **Mask of a single coil.** Without maps there is none: all of the picture counts as body.
 #
 # (settings)=
 # ## How the settings were chosen

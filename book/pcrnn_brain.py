@@ -23,7 +23,7 @@
 # ```
 
 # %% tags=["parameters"]
-profile = "quick"  # quick (4 minutes, small networks), standard (an hour), paper (GPU)
+profile = "quick"  # quick (minutes, small networks), standard (longer), paper (GPU)
 data = "simulated_brain"  # data set to train on: a name in data_manifests/
 data_root = ""  # folder of the data set, where it is not simulated
 test_data = "simulated_brain_arrays"  # to evaluate on; empty: the validation part of `data`
@@ -44,7 +44,10 @@ from recon.results import parameters
 
 rules = {name: rule for name, rule in parameters.MRI.items() if name != "task"}
 rules |= {"coils": parameters.whole(2, 64), "compressed_sensing": parameters.flag()}
-rules |= {"methods": parameters.some_of(*contest.NETWORKS, *contest.LARGE), "bart": parameters.flag()}
+rules |= {
+    "methods": parameters.some_of(*contest.NETWORKS, *contest.LARGE),
+    "bart": parameters.flag(),
+}
 settings = parameters.check(globals(), rules)
 
 # %% [markdown]
@@ -78,8 +81,10 @@ scans.groupby("contrast", sort=False).agg(**about)
 #
 # The fastMRI library {cite:p}`zbontar2018` has two kinds of equal spacing. `equispaced` takes every
 # $R$-th column and adds the centre on top, so it measures more than was promised; `equispaced_fraction`
-# spaces the columns wider to make up for the centre. The paper says "equispaced" only. The default here
-# is the second, because its acceleration is what the tables call it.
+# spaces the columns wider to make up for the centre. That spacing is seldom a whole number, so each
+# place is rounded to a column and distances differ by one: the copies are less sharp than those of the
+# first. The paper says "equispaced" only. The default here is the second, because its acceleration is
+# what the tables call it.
 
 # %%
 import pandas as pd
@@ -259,14 +264,16 @@ contrasts.hardest(rows, paper, table="V", accel=accel, stand_in=stand_in)
 # best of it. But the target is the root sum of squares of *all* coils, and what compression drops is in
 # no method's input. Below is the gain of each method over the zero-filled image of the same scan:
 # Spearman's rank correlation $\rho$ of that gain with the number of coils, and an interval from scans
-# drawn with replacement. The row *Ceiling* is the same for the virtual coils with nothing left out of
-# k-space, which for an array of no more coils than are kept are a mere rotation.
+# drawn with replacement. The arrays of one contrast may be larger than those of another (see the first
+# table), and a contrast has a gain of its own; so both are taken minus their means of the contrast.
+# The row *Ceiling* is the same for the methods' virtual coils, calibrated on the same centre, with
+# nothing left out of k-space; for an array of no more coils than are kept they are a mere rotation.
 
 # %%
 from recon.learning.compression import score_compression
 from recon.results import trends
 
-ceiling = score_compression(test_files, (coils,))
+ceiling = score_compression(test_files, (coils,), plan, seed)
 
 
 def by_scan(metric):
@@ -283,12 +290,13 @@ def by_scan(metric):
 
 gains = {metric: by_scan(metric) for metric in ("psnr", "ssim")}
 names = {**tables.NAMES, "ceiling": "Ceiling", "zero_filled": "Zero-filled, its score"}
-trend = {metric: trends.trend_table(table, "coils") for metric, table in gains.items()}
+kind = scans.contrast.reindex(gains["ssim"].index)
+inside = {metric: trends.within(table, kind) for metric, table in gains.items()}
+trend = {metric: trends.trend_table(table, "coils") for metric, table in inside.items()}
 pd.concat(trend).rename(index=names).rename(index={"psnr": "PSNR", "ssim": "SSIM"}).round(3)
 
 # %% mystnb={"figure": {"name": "fig-coils", "caption": "Gain in SSIM over the zero-filled image, against the coils of the scan's array: a point a scan."}, "image": {"alt": "Small scatter plots, one for each method, of the gain in SSIM against the number of coils, coloured by contrast."}}
 titles = {name: names[name] for name in order[1:]}
-kind = scans.contrast.reindex(gains["ssim"].index)
 labels = {"x": "coils of the array", "y": "gain in SSIM"}
 _ = trends.scatter_grid(gains["ssim"], "coils", kind, labels, titles)
 
@@ -311,13 +319,15 @@ shown if len(empty) else f"skipped: every array has {coils} coils or more"
 
 # %% [markdown]
 # Is it worse to have few coils? Mean gain in SSIM of the scans whose array fits into the virtual coils,
-# and of the others:
+# and of the others, where there are at least five of each:
 
 # %%
 fits = gains["ssim"].coils.le(coils).map({True: "fits", False: "compressed"})
 fits.name = "array"
+sizes = fits.value_counts().reindex(["fits", "compressed"], fill_value=0)
 means = gains["ssim"].groupby(fits).mean().drop(columns="coils").rename(columns=names)
-means.assign(scans=fits.value_counts()).T.round(4)
+answer = f"not asked: the array fits in {sizes['fits']} scans of {len(fits)}"
+means.assign(scans=sizes).T.round(4) if sizes.min() >= 5 else answer
 
 # %% [markdown]
 # ## What it looks like
@@ -362,11 +372,11 @@ tables.verdicts(paper, store.frame([run]))
 
 # %% [markdown]
 # (pcrnn-brain-repeats)=
-# ## From other seeds, and for longer
+# ## Other seeds, other lengths
 #
-# This run stands in the first column; the others were made once and are stored with the commit that
-# made them. A seed is that of the trainings and of the masks; the test scans stay the same. Does the
-# order hold?
+# This run stands in the first column. Runs from other seeds or longer ones, where they are stored,
+# stand beside it, each with the commit that made it. A seed is that of the trainings and of the masks;
+# the test scans stay the same. Does the order hold?
 
 
 # %%
@@ -380,9 +390,9 @@ repeats([run, *same], gain, "PSNR over zero-filled, dB, mean and 95 % interval")
 # %% [markdown]
 # ## The paper's other acceleration, and a real head
 #
-# Runs of this notebook with other parameters, each beside the paper's table at its acceleration.
-# The head is one healthy adult's T1-weighted scan {cite:p}`hanke2014` behind simulated coils: its
-# scores have no twin in the paper, but the order of the methods has.
+# Runs of this notebook with other parameters, where they are stored, each beside the paper's table at
+# its acceleration. The head is one healthy adult's T1-weighted scan {cite:p}`hanke2014` behind
+# simulated coils: its scores have no twin in the paper, but the order of the methods has.
 
 # %%
 paper_tables(others, paper, lambda one: "V")

@@ -77,8 +77,10 @@ def test_single_coil_files(folder):
         scan = volume(path.stem, 2, 1, 64, 36, seed=i)
         scan.single_coil = True
         write_volume(path, scan)
-    names = run_chapter(data="fastmri_folder", data_root=str(folder), task="singlecoil")
+    where = {"data": "fastmri_folder", "data_root": str(folder)}
+    names = run_chapter(**where, task="singlecoil", compressed_sensing=True)
     assert names["channels"] == 1
+    assert "cs" in names["methods"] and "cs" in set(names["scores"].method)  # it needs no map
     with pytest.raises(InputError, match="coil"):
         run_chapter(data="fastmri_folder", data_root=str(folder), task="multicoil")
 

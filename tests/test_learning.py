@@ -9,12 +9,18 @@ from fastmri import evaluate
 from laws import random_complex
 from recon.data.fastmri import Volume, write_volume
 from recon.data.maps import coil_maps
-from recon.data.measurement import Sampling, cut_band, draw_mask, measure
+from recon.data.measurement import Sampling, calibration_size, cut_band, draw_mask, measure
 from recon.data.samples import Batches, Slices, collate
 from recon.errors import InputError
 from recon.learning import training
 from recon.learning.losses import ReconstructionLoss, combine, nmse
-from recon.learning.metrics import body_mask, distinct_draws, evaluate_methods, score
+from recon.learning.metrics import (
+    body_mask,
+    distinct_draws,
+    evaluate_methods,
+    mask_and_calibration,
+    score,
+)
 from recon.learning.optimisers import LookaheadAdam
 from recon.learning.training import Schedule, fit
 from recon.networks.pcrnn import PCRNN
@@ -63,6 +69,25 @@ def test_nothing_that_was_left_out_reaches_the_network():
     first, second = measure(one, 0, mask, 4), measure(other, 0, mask, 4)
     assert torch.equal(first.kspace, second.kspace)
     assert not torch.allclose(first.target, second.target)
+
+
+def test_a_score_is_the_same_whether_another_method_needs_maps(tmp_path, monkeypatch):
+    monkeypatch.setenv("RECON_CACHE", str(tmp_path / "cache"))
+    scan, plan = volume(), Sampling(3, 0.2, "random")
+    write_volume(tmp_path / "file1.h5", scan)
+    grown = (s for s in range(99) if calibration_size(*mask_of(scan, plan, s)) > 7)
+    seed = next(grown)  # columns joined the centre of 7 by chance
+    methods = {"zero_filled": lambda batch: batch.image}
+    files = [tmp_path / "file1.h5"]
+    without, beside = (
+        evaluate_methods(methods, files, plan, 2, seed, maps=maps) for maps in (False, True)
+    )
+    pd.testing.assert_frame_equal(without, beside)
+
+
+def mask_of(scan, plan, seed):
+    """A volume's mask and the height of its k-space, as `calibration_size` takes them."""
+    return mask_and_calibration(scan, plan, seed)[0], scan.crop[0]
 
 
 def test_an_empty_slice_stays_finite():

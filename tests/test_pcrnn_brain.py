@@ -112,6 +112,17 @@ def test_rank_trends():
     assert table.rho.to_dict() == {"a": 1.0, "b": -1.0}
 
 
+def test_a_trend_between_groups_is_none_within_them():
+    x = [1, 2, 3, 11, 12, 13]
+    table = pd.DataFrame({"coils": x, "between": [0, 1, 0, 5, 6, 5], "inside": [9, 8, 7, 3, 2, 1]})
+    groups = list("aaabbb")
+    pooled, own = (
+        trends.trend_table(t, "coils").rho for t in (table, trends.within(table, groups))
+    )
+    assert pooled["between"] > 0.7 and own["between"] == pytest.approx(0, abs=1e-9)
+    assert own["inside"] == pytest.approx(-1)
+
+
 def test_the_interval_of_a_trend_covers_the_truth_about_as_often_as_it_says():
     rng = np.random.default_rng(2)
     hits = 0

@@ -10,18 +10,19 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from scipy.ndimage import binary_erosion
+from scipy.ndimage import binary_erosion, binary_fill_holes
 from torch import Tensor
 from tqdm import tqdm
 
 from recon.data.fastmri import Volume, read_volume
-from recon.data.measurement import calibration_region
-from recon.learning.metrics import CONTRASTS, body_mask, score
+from recon.data.measurement import Sampling, calibration_region
+from recon.learning.metrics import CONTRASTS, body_mask, mask_and_calibration, score
 from recon.paths import project_root
-from recon.physics.coils import compress, compression_matrix, rss
+from recon.physics.coils import compress, compression_matrix, enlarge, rss
 from recon.physics.fourier import centre_crop, crop_readout, ifft2c
 
 CALIBRATION = 24  # side of the calibration centre
+ALIKE = 0.5  # correlation above which this book calls coils alike: half of the way to the same
 LOSSLESS = 150.0  # dB: what differs by less differs by the rounding of 32-bit numbers alone
 GRID = 32  # coils are smooth: their likeness is measured on this many points a side
 
@@ -48,14 +49,16 @@ def virtual_images(kspace: Tensor, calibration: int = CALIBRATION) -> Tensor:
     return ifft2c(compress(kspace, compression_matrix(centre, len(kspace))))
 
 
-def compressed(kspace: Tensor, counts: Sequence[int]) -> dict[int, Tensor]:
+def compressed(
+    kspace: Tensor, counts: Sequence[int], calibration: int = CALIBRATION
+) -> dict[int, Tensor]:
     """Root sum of squares ``(height, width)`` after compression to each of ``counts`` coils."""
-    images = virtual_images(kspace)
+    images = virtual_images(kspace, calibration)
     return {count: rss(images[:count]) for count in counts}
 
 
 def compressed_volume(
-    volume: Volume, counts: Sequence[int]
+    volume: Volume, counts: Sequence[int], calibration: int = CALIBRATION
 ) -> tuple[dict[int, np.ndarray], np.ndarray]:
     """All slices ``(slices, height, width)`` compressed to each count, and of all coils."""
     images: dict[int, list[Tensor]] = {count: [] for count in counts}
@@ -64,7 +67,7 @@ def compressed_volume(
         kspace = crop_readout(one, volume.crop[0])
         size = tuple(min(a, b) for a, b in zip(volume.crop, kspace.shape[-2:], strict=True))
         targets.append(centre_crop(rss(ifft2c(kspace)), size))
-        for count, image in compressed(kspace, counts).items():
+        for count, image in compressed(kspace, counts, calibration).items():
             images[count].append(centre_crop(image, size))
     return {k: torch.stack(v).numpy() for k, v in images.items()}, torch.stack(targets).numpy()
 
@@ -80,7 +83,7 @@ def error_by_place(
 ) -> dict[str, float] | None:
     """Mean absolute error in the ``interior`` and outside it (``rim``), over the interior's mean.
 
-    None where one of the two has no pixel.
+    None where one of the two has no pixel. How much of the loss lies where: `share_outside`.
     """
     if inside.all() or not inside.any():
         return None
@@ -91,7 +94,15 @@ def error_by_place(
     }
 
 
-def score_compression(paths: Sequence[Path], counts: Sequence[int]) -> pd.DataFrame:
+def share_outside(image: np.ndarray, target: np.ndarray, inside: np.ndarray) -> float | None:
+    """Share of the summed absolute error that lies outside ``inside``; None without any error."""
+    error = np.abs(image - target)
+    return float(error[~inside].sum() / error.sum()) if error.any() else None
+
+
+def score_compression(
+    paths: Sequence[Path], counts: Sequence[int], plan: Sampling | None = None, seed: int = 0
+) -> pd.DataFrame:
     """Table III: compressed coils against all coils, nothing left out of k-space.
 
     Parameters
@@ -100,13 +111,20 @@ def score_compression(paths: Sequence[Path], counts: Sequence[int]) -> pd.DataFr
         Fully sampled fastMRI-format files.
     counts : sequence of int
         Numbers of virtual coils.
+    plan : Sampling, optional
+        Calibrate on the centre that its masks leave, as `recon.learning.metrics.reconstruct` does;
+        without it on `CALIBRATION` columns.
+    seed : int
+        Of those masks.
 
     Returns
     -------
     pd.DataFrame
         As `recon.learning.metrics.evaluate_methods` gives it, with the methods ``coils_<n>`` and a
         column ``coils``, what the array had. PSNR is at most `LOSSLESS`. The metric ``loss`` of the
-        methods ``rim`` and ``interior`` is `error_by_place` at the smallest count.
+        methods ``rim`` and ``interior`` is `error_by_place` at the smallest count; ``share of the
+        loss`` is `share_outside` there (method ``rim``), of volumes that had more coils, beside one
+        half (method ``half``) to hold it against.
     """
     rows = []
     for path in tqdm(paths, desc="compressing", mininterval=2):
@@ -117,7 +135,8 @@ def score_compression(paths: Sequence[Path], counts: Sequence[int]) -> pd.DataFr
             "effective_accel": 1.0,
             "coils": volume.kspace.shape[1],
         }
-        images, target = compressed_volume(volume, counts)
+        size = mask_and_calibration(volume, plan, seed)[1] if plan else CALIBRATION
+        images, target = compressed_volume(volume, counts, size)
         body = np.stack([body_mask(volume, i, target.shape[1:]) for i in range(len(target))])
         for region, mask in (("body", body), ("full", np.ones_like(body))):
             for count, image in images.items():
@@ -127,10 +146,14 @@ def score_compression(paths: Sequence[Path], counts: Sequence[int]) -> pd.DataFr
                     {**about, "method": f"coils_{count}", "metric": m, "region": region, "value": v}
                     for m, v in found.items()
                 ]
-        places = error_by_place(images[min(counts)], target, interior(body))
+        fewest, inside = images[min(counts)], interior(body)
+        found = [("loss", *item) for item in (error_by_place(fewest, target, inside) or {}).items()]
+        share = share_outside(fewest, target, inside) if about["coils"] > min(counts) else None
+        if share is not None:
+            found += [("share of the loss", "rim", share), ("share of the loss", "half", 0.5)]
         rows += [
-            {**about, "method": place, "metric": "loss", "region": "full", "value": value}
-            for place, value in (places or {}).items()
+            {**about, "method": place, "metric": metric, "region": "full", "value": value}
+            for metric, place, value in found
         ]
     return pd.DataFrame(rows)
 
@@ -183,8 +206,8 @@ def likeness(paths: Sequence[Path], count: int = 4) -> pd.DataFrame:
     -------
     pd.DataFrame
         Columns as for `score_compression`; metrics ``likeness_1`` to ``likeness_<count>`` and their
-        mean, ``likeness``, of the methods ``raw``, ``sorted`` and ``virtual``. Empty with fewer
-        than two scans.
+        mean, ``likeness``, of the methods ``raw``, ``sorted`` and ``virtual``, and of ``half``,
+        the level `ALIKE` to hold them against. Empty with fewer than two scans.
     """
     scans = []
     for path in paths:
@@ -208,6 +231,8 @@ def likeness(paths: Sequence[Path], count: int = 4) -> pd.DataFrame:
             about = {"volume": name, "contrast": CONTRASTS.get(contrast, contrast), "coils": coils}
             about |= {"effective_accel": 1.0, "method": method, "region": "body"}
             rows += [{**about, "metric": m, "value": v} for m, v in found.items()]
+        if others:
+            rows.append({**about, "method": "half", "metric": "likeness", "value": ALIKE})
     return pd.DataFrame(rows)
 
 
@@ -217,14 +242,16 @@ def virtual_maps(volume: Volume, count: int = 4) -> tuple[np.ndarray, np.ndarray
     Returns
     -------
     images, maps : np.ndarray
-        ``(count, height, width)``; the maps are 0 where there is no signal.
+        ``(count, height, width)``; the maps are those of `profiles_of`, enlarged, and 0 outside
+        the body (`body_mask`, its holes filled: coils see anatomy that gives no signal too).
     """
-    kspace = crop_readout(torch.from_numpy(volume.kspace[len(volume.kspace) // 2]), volume.crop[0])
-    images = virtual_images(kspace)
-    whole = rss(images)
-    maps = relative_sensitivities(images) * (whole > 0.1 * whole.max())
+    middle = len(volume.kspace) // 2
+    kspace = crop_readout(torch.from_numpy(volume.kspace[middle]), volume.crop[0])
+    images = virtual_images(kspace)[:count].abs()
     size = tuple(min(a, b) for a, b in zip(volume.crop, kspace.shape[-2:], strict=True))
-    return tuple(centre_crop(x[:count], size).numpy() for x in (images.abs(), maps))
+    maps = enlarge(profiles_of(volume, count)[0]["virtual"], tuple(kspace.shape[-2:]))
+    body = binary_fill_holes(body_mask(volume, middle, size))
+    return centre_crop(images, size).numpy(), centre_crop(maps, size).numpy() * body
 
 
 def score_measured(

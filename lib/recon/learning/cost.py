@@ -6,18 +6,19 @@ import resource
 import statistics
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from recon.learning.training import pick_precision
 from recon.physics.coils import rss
 
 STATUS = Path("/proc/self/status")
 SHORTEST = 0.1  # seconds that a timing lasts at least, so that the clock and chance matter little
+STEADY = 1.5  # slowest over fastest round, beyond which a timing says more of the machine
 
 
 def rounds(
@@ -47,24 +48,50 @@ def rounds(
 
 def tidy(seconds: Mapping[str, list[float]], metric: str) -> pd.DataFrame:
     """Repeats as scores, for `recon.results.statistics.summarise`: one round is one unit."""
-    return pd.DataFrame(
-        {
-            "volume": number,
-            "contrast": "any",
-            "effective_accel": 1.0,
-            "method": name,
-            "metric": metric,
-            "region": "full",
-            "value": value,
-        }
+    common = {"contrast": "any", "effective_accel": 1.0, "metric": metric, "region": "full"}
+    rows = [
+        {**common, "volume": number, "method": name, "value": value}
         for name, values in seconds.items()
         for number, value in enumerate(values)
-    )
+    ]
+    return pd.DataFrame(rows, columns=[*common, "volume", "method", "value"])
 
 
 def medians(seconds: Mapping[str, list[float]]) -> dict[str, float]:
     """The middle one of every run's repeats."""
     return {name: statistics.median(values) for name, values in seconds.items()}
+
+
+def spread(seconds: Mapping[str, list[float]]) -> dict[str, float]:
+    """Slowest over fastest round of every run: 1 on a machine that does nothing else."""
+    return {name: max(values) / min(values) for name, values in seconds.items()}
+
+
+def steady(seconds: Mapping[str, list[float]], limit: float = STEADY) -> dict[str, list[float]]:
+    """Those runs whose slowest round took at most ``limit`` times as long as their fastest.
+
+    A machine that is shared slows some rounds and not others; a comparison of such timings is one
+    of chances, so pages that hold timings against a claim leave them out.
+    """
+    ratios = spread(seconds)
+    return {name: values for name, values in seconds.items() if ratios[name] <= limit}
+
+
+def timings(seconds: Mapping[str, list[float]], names: Mapping[str, str]) -> pd.DataFrame:
+    """What a page prints of `rounds`: a line each, and whether it is `steady` enough to compare."""
+    ratios, kept = spread(seconds), steady(seconds)
+    lines = {
+        names[name]: {
+            "mean, s": round(statistics.mean(values), 4),
+            "fastest, s": round(min(values), 4),
+            "slowest, s": round(max(values), 4),
+            "slowest / fastest": round(ratios[name], 2),
+            "rounds": len(values),
+            "held against claims": "yes" if name in kept else "no",
+        }
+        for name, values in seconds.items()
+    }
+    return pd.DataFrame.from_dict(lines, orient="index")
 
 
 def high_water_mb() -> float:
@@ -83,7 +110,16 @@ def forget_high_water() -> None:
         clear.write_text("5")
 
 
-def steps(network: nn.Module, coils: int, size: int, device: str) -> dict[str, Callable[[], float]]:
+def half_precision(device: str) -> bool:
+    """Whether a device trains in bfloat16 (`recon.learning.training.pick_precision`)."""
+    from recon.learning.training import pick_precision  # slow to import, and fresh processes wait
+
+    return pick_precision(torch.device(device)) != "32-true"
+
+
+def steps(
+    network: nn.Module, coils: int, size: int, device: str, bf16: bool | None = None
+) -> dict[str, Callable[[], float]]:
     """A training step and a test run of a network on one slice of random numbers.
 
     Parameters
@@ -93,6 +129,8 @@ def steps(network: nn.Module, coils: int, size: int, device: str) -> dict[str, C
     coils, size : int
         The slice is ``(1, coils, size, size)``, a quarter of its columns measured.
     device : str
+    bf16 : bool, optional
+        Whether to compute in bfloat16; without it, as training does on the device.
 
     Returns
     -------
@@ -105,7 +143,7 @@ def steps(network: nn.Module, coils: int, size: int, device: str) -> dict[str, C
     mask = (torch.rand(size, generator=generator) < 0.25).to(where)
     kspace = torch.randn(1, coils, size, size, dtype=torch.complex64, generator=generator)
     kspace = kspace.to(where) * mask
-    bf16 = pick_precision(where) != "32-true"
+    bf16 = half_precision(device) if bf16 is None else bf16
 
     def loss() -> Tensor:
         with torch.autocast(where.type, torch.bfloat16, enabled=bf16):
@@ -130,7 +168,8 @@ def peak_memory_mb(
     """Peak memory of a test run and of a training step, MB above what there was before them.
 
     On a GPU it is what torch had allocated, weights included; on a CPU the resident memory of a
-    fresh process, in which nothing has run before, weights and libraries not included.
+    fresh process, in which nothing has run before, weights and libraries not included. Where a
+    process ends up in memory is in part chance: measure several of them.
 
     Parameters
     ----------
@@ -151,7 +190,8 @@ def peak_memory_mb(
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
     threads = torch.get_num_threads()
-    process = context.Process(target=_measure, args=(build, coils, size, threads, sender))
+    about = (coils, size, threads, half_precision(device))
+    process = context.Process(target=_measure, args=(build, *about, sender))
     process.start()
     sender.close()
     try:
@@ -162,11 +202,37 @@ def peak_memory_mb(
         process.join()
 
 
-def _measure(build: Callable, coils: int, size: int, threads: int, sender) -> None:
+def memory_rounds(
+    build: Callable[[int], nn.Module],
+    counts: Sequence[int],
+    size: int,
+    device: str = "cpu",
+    repeats: int = 6,
+) -> dict[str, dict[int, list[float]]]:
+    """`peak_memory_mb` of networks on each of ``counts`` coils, in rounds that alternate.
+
+    On a CPU every value is of a process of its own.
+
+    Returns
+    -------
+    dict
+        MB by kind of run (``train``, ``test``) and number of coils, a value a round.
+    """
+    found = {what: {count: [] for count in counts} for what in ("train", "test")}
+    for _ in range(repeats):
+        for count in counts:
+            for what, peak in peak_memory_mb(build, count, size, device).items():
+                found[what][count].append(peak)
+    return found
+
+
+def _measure(
+    build: Callable, coils: int, size: int, threads: int, bf16: bool, sender: Connection
+) -> None:
     torch.set_num_threads(threads)
     torch.manual_seed(0)
-    steps(build(coils), coils, 16, "cpu")["train"]()  # libraries load what they need
-    runs, found = steps(build(coils), coils, size, "cpu"), {}
+    steps(build(coils), coils, 16, "cpu", bf16)["train"]()  # libraries load what they need
+    runs, found = steps(build(coils), coils, size, "cpu", bf16), {}
     forget_high_water()
     before = high_water_mb()  # of both: what the first run frees may stay resident for the second
     for name in ("test", "train"):
@@ -178,6 +244,7 @@ def _measure(build: Callable, coils: int, size: int, threads: int, sender) -> No
 
 def machine(device: str) -> str:
     """The machine in words: what computes, at which precision, in how many threads."""
+    from recon.learning.training import pick_precision
     from recon.results.provenance import device_name
 
     kind = torch.device(device)

@@ -126,6 +126,17 @@ def distinct_draws(volume: Volume, plan: Sampling, seed: int, draws: int) -> lis
     return list(numbers.values())
 
 
+def mask_and_calibration(volume: Volume, plan: Sampling, seed: int) -> tuple[Tensor, int]:
+    """A volume's mask ``(width,)``, centred, and the side of the centre that calibrates its coils.
+
+    Columns that joined the centre by chance do not calibrate here, whatever the methods are, so a
+    method's score does not depend on which others take part. Training of networks without maps
+    (`recon.data.samples`) has a rule of its own: it takes those columns too.
+    """
+    mask = draw_mask(volume, plan, seed_of(seed, volume.name))
+    return mask, steady_calibration_size(volume, plan, mask)
+
+
 @torch.inference_mode()
 def reconstruct(
     methods: dict[str, Method],
@@ -150,8 +161,7 @@ def reconstruct(
     effective : float
         Acceleration over acquired columns.
     """
-    mask = draw_mask(volume, plan, seed_of(seed, volume.name))
-    size = steady_calibration_size(volume, plan, mask) if maps_of else 0
+    mask, size = mask_and_calibration(volume, plan, seed)
     slices = []
     for i in range(len(volume.kspace)):
         maps = coil_maps(maps_of, i, virtual_coils, size) if maps_of else None

@@ -54,12 +54,12 @@ def virtual_coils(images: Mapping[str, np.ndarray], profiles: Mapping[str, np.nd
         squeeze=False,
         layout="constrained",
     )
-    for row, (label, coils) in zip(axes, images.items(), strict=True):
+    for number, (row, (label, coils)) in enumerate(zip(axes, images.items(), strict=True)):
         top = float(np.quantile(coils, 0.998))
         for k in range(count):
-            head = row is axes[0]
-            show(row[k], coils[k], top, f"coil {k + 1}" if head else "")
-            show(row[count + k], profiles[label][k], 1, f"map {k + 1}" if head else "")
+            coil, chart = (f"coil {k + 1}", f"map {k + 1}") if number == 0 else ("", "")
+            show(row[k], coils[k], top, coil)
+            show(row[count + k], profiles[label][k], 1, chart)
         row[0].set_ylabel(label)
     return figure
 

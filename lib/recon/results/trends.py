@@ -43,6 +43,15 @@ def trend_table(table: pd.DataFrame, x: str) -> pd.DataFrame:
     return pd.DataFrame(lines).T.astype({"scans": int})
 
 
+def within(table: pd.DataFrame, groups: Sequence[str]) -> pd.DataFrame:
+    """Every column minus the mean of its group: what is left to correlate inside the groups.
+
+    Where groups differ in x and in y, scans of all groups together may show a trend that no group
+    has. (Intervals and p-values of what is left take the means for known.)
+    """
+    return table - table.groupby(np.asarray(groups)).transform("mean")
+
+
 def scatter_grid(
     table: pd.DataFrame,
     x: str,
