@@ -136,7 +136,7 @@ def _title(run: Run, first: Run | None = None) -> str:
         if name in shown_already or name.endswith("_root"):
             continue
         if first is None:
-            told = name in ("accel", "task", "test_data") and value != ""
+            told = name in ("accel", "data", "task", "test_data") and value != ""
         else:
             told = first.parameters.get(name, value) != value
         if told:
