@@ -86,10 +86,13 @@ def gradient_maps(maps: Mapping[str, np.ndarray], radii: Sequence[float]) -> Fig
         1, columns, figsize=(8.6, 8.6 / columns + 0.35), layout="constrained", squeeze=False
     )
     for axis, (title, one), radius in zip(axes[0], maps.items(), radii, strict=True):
-        logs = np.log10(np.maximum(one / one.max(), 1e-5)) + 5
-        show(axis, logs, 5, title, "magma")
+        logs = np.log10(np.maximum(one / one.max(), 1e-5))
+        show(axis, logs, 0, title, "magma")
+        axis.images[0].set_clim(-5, 0)
         middle = one.shape[0] // 2
         corner = middle - radius - 0.5
         axis.add_patch(plt.Rectangle((corner, corner), 2 * radius + 1, 2 * radius + 1,
                                      fill=False, edgecolor=COLOURS[5]))  # fmt: skip
+    bar = figure.colorbar(axes[0, 0].images[0], ax=axes, shrink=0.8, pad=0.01)
+    bar.set_label("log10 of gradient / its maximum")
     return figure
