@@ -439,9 +439,17 @@ each = pd.DataFrame({"seconds": clock.round(3), "equal bits": equal})
 each.assign(**{"over the whole": (clock / clock["whole image"]).round(2)})
 
 # %% [markdown]
-# `benchmarks/tiling_monai.py` compares with MONAI itself, at equal exactness, several sizes and widths;
-# `benchmarks/tiling_memory.py` measures the resident set from 256 to 16384 pixels a side. {doc}`crop_equivariance`
-# takes a volume of 8 GB through.
+# Two benchmarks measure more than a page has time for: `benchmarks/tiling_memory.py` the resident set from
+# 256 to 16384 pixels a side, `benchmarks/tiling_monai.py` the time beside MONAI's own sliding windows, at
+# equal exactness. {doc}`crop_equivariance` takes a volume of 8 GB through.
+
+# %%
+from IPython.display import display
+
+from recon.results.store import reference_dir
+
+display(tile_figures.benchmark(reference_dir() / "tiling_memory.csv", "Memory under a cap"))
+tile_figures.benchmark(reference_dir() / "tiling_monai.csv", "Time beside MONAI's")
 
 # %% [markdown]
 # ## What this run says of the paper's claims

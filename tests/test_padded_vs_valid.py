@@ -11,7 +11,7 @@ from recon.learning.tiling.blending import crop_overlap
 from recon.learning.tiling.study import Steps, fit_denoiser
 from recon.networks.residual_sr import PaddedResidual
 from recon.paths import project_root
-from recon.results import store
+from recon.results import store, tiles
 
 
 def test_half_the_overlap_is_exact_from_the_margin_on():
@@ -52,6 +52,15 @@ def test_padded_and_valid_networks_learn_from_the_same_patches():
     losses = {m: fit_denoiser(net, clean, 0.1, plan, 1, "", around=5) for m, net in nets.items()}
     assert losses[0] == losses[5] and len(set(losses[0])) == 3
     assert nets[0].seen[2].shape[-2:] == (16, 16) and nets[5].seen[2].shape[-2:] == (26, 26)
+
+
+def test_a_stored_benchmark_is_shown_with_its_machine_or_how_to_make_it(tmp_path):
+    path = tmp_path / "tiling_memory.csv"
+    assert "benchmarks/tiling_memory.py --store" in tiles.benchmark(path, "Memory")
+    path.write_text("cap_MB,peak_MB,device,threads,commit\n150,149.5,a machine,1,abc\n")
+    text = tiles.benchmark(path, "Memory")
+    assert "Memory (device a machine; threads 1; commit abc)" in text
+    assert "149.5" in text and "peak MB" in text and "--store" not in text
 
 
 def run_chapter(**given):
