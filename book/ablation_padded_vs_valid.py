@@ -259,8 +259,8 @@ NAMES = {
     "gaussian_25": "Gaussian, overlap 25 %",
     "gaussian_50": "Gaussian, overlap 50 %",
     "hann_50": "Hann, overlap 50 %",
-    "crop_25": "half of 25 % cropped",
-    "crop_50": "half of 50 % cropped",
+    "crop_25": "overlap 25 %, half cropped",
+    "crop_50": "overlap 50 %, half cropped",
     "padded_margin": "padded, margin cropped",
     "valid_tiled": "valid",
 }
@@ -486,7 +486,7 @@ for index, image in enumerate(noisy):
     for size in PATCHES["padded"]:
         for label, step in (("padded", size), ("overlap", 32)):
             begun = time.perf_counter()
-            crop_overlap(padded, image[None].to(where), size, size - step)
+            crop_overlap(padded, image[None].to(where), size, size - step).cpu()
             took = time.perf_counter() - begun
             row = {"method": f"{label}_{size}", "metric": "seconds_test", "value": took}
             scores.append(common | row)

@@ -18,7 +18,13 @@ from recon.networks.channels import parameter_count
 from recon.networks.srcnn import SRCNN
 from recon.networks.table_one import arithmetic, build
 from recon.results import claims, store
-from recon.results.super_resolution import claimed_pairs, on_front, published, time_per_block
+from recon.results.super_resolution import (
+    claimed_pairs,
+    count_rows,
+    on_front,
+    published,
+    time_per_block,
+)
 from recon.results.verdicts import judge_all
 from test_chapter import run_chapter
 from test_learning import volume
@@ -208,6 +214,14 @@ def test_the_front_and_the_slope():
     assert time_per_block(theirs.parameters, "carn", 16) == pytest.approx(39440)
     pairs = claimed_pairs(PAPER, PAPER.methods)
     assert ("new_carn_13_8", "bicubic") in pairs and ("new_carn_13_8", "new_carn_9_8") in pairs
+
+
+def test_differences_from_a_bound_lie_above_zero_where_the_count_is_below():
+    counts = {"half": {"share": 0.5}, "a": {"share": 0.75, "parameters": 3}, "b": {"share": 0.25}}
+    rows = count_rows(counts, 4, "half")
+    found = {row["against"]: row["ci95"] for row in rows if "against" in row}
+    assert found == {"a": [-0.25, -0.25], "b": [0.25, 0.25]}
+    assert len(rows) == 4 + 2 and len(count_rows(counts, 4)) == 4
 
 
 def test_real_slices(tmp_path):

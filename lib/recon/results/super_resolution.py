@@ -113,25 +113,22 @@ def _plain(metric: str, value: float) -> str:
     return f"{value:.{DIGITS.get(metric, 4)}f}"
 
 
-def count_rows(
-    counts: Mapping[str, Mapping[str, float]], scale: float, bound: str = ""
-) -> list[dict[str, Any]]:
+def count_rows(counts: Mapping[str, Mapping], scale: float, bound: str = "") -> list[dict]:
     """Rows of what is counted, not measured: method to metric to number.
 
-    With a `bound`, the name of one of the methods, rows of its differences from every other method
-    too, for the metrics that it has: above zero where the other stays below the bound.
+    `bound` names a method whose metrics less those of every other method get rows too.
     """
     fields = {"data": "any", "task": "count", "contrast": "all", "region": "full"}
     fields |= {"accel": scale, "effective_accel": float(scale), "n": 1, "unit": "network"}
     rows = []
     for method, metrics in counts.items():
         for metric, value in metrics.items():
-            row = {**fields, "method": method, "metric": metric, "value": value}
-            rows.append({**row, "ci95": [value, value]})
+            row = {**fields, "method": method, "metric": metric}
+            rows.append({**row, "value": value, "ci95": [value, value]})
             if bound and method != bound and metric in counts[bound]:
-                gap = counts[bound][metric] - value
-                row |= {"method": bound, "against": method, "value": gap, "ci95": [gap, gap]}
-                rows.append({**row, "p_value": 1.0})  # one network: no test
+                gap = {"value": counts[bound][metric] - value, "p_value": 1.0}  # no test on one
+                gap["ci95"] = [gap["value"]] * 2
+                rows.append({**row, **gap, "method": bound, "against": method})
     return rows
 
 
