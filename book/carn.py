@@ -24,9 +24,7 @@
 # ```
 
 # %% tags=["parameters"]
-profile = (
-    "quick"  # quick (2 minutes), standard (40 minutes), paper (GPU, the report's volumes and crops)
-)
+profile = "quick"  # quick (2 minutes), standard (40 minutes), paper (GPU, its volumes and crops)
 data = "simulated_knee"  # data set to train and test on: a name in data_manifests/
 data_root = ""  # folder of the data set, where it is not simulated
 task = "multicoil"  # which of its files: multicoil or singlecoil
@@ -152,9 +150,9 @@ source(SRCNN.forward)
 #
 # where $R_k$ is the $k$-th regressor and the rows of $A$ are the *anchors*: a 3 x 3 convolution each.
 # CARN-$N$-$c$-$m$ has three convolutions for features, then $N$ blocks with $c$ channels between them
-# and $m$ anchors each, and adds the interpolated image. As in its published code, there is a shortcut
-# around every block whose output has as many channels as its input: also around the last one where
-# $c = s^2$.
+# and $m$ anchors each, and adds the interpolated image. As in its published code (ofsoundof/CARN),
+# there is a shortcut around every block whose output has as many channels as its input: also around the
+# last one where $c = s^2$.
 
 # %%
 from recon.networks.anchored_regression import Chain, NewRegressionBlock, regress, upscale
@@ -277,10 +275,10 @@ for name in table_keys:
         counts[name]["operations_left"] = cost_of[name] / cost_of[old]
         blocks = {key: cost_of[key] - features[key] for key in (old, name)}
         cheaper[paper.methods[old].removeprefix("CARN-")] = {
-            "features' share, CARN": features[old] / cost_of[old],
-            "New CARN": features[name] / cost_of[name],
-            "CARN over New CARN: blocks": blocks[old] / blocks[name],
-            "network": cost_of[old] / cost_of[name],
+            "features' share, CARN's": features[old] / cost_of[old],
+            "New CARN's": features[name] / cost_of[name],
+            "blocks alone, CARN over New CARN": blocks[old] / blocks[name],
+            "whole network": cost_of[old] / cost_of[name],
             "live parameters": live_parameters(build(old)) / live_parameters(build(name)),
         }
 print(f"the regressor's convolution alone: {wide / narrow:.1f}")
@@ -568,9 +566,9 @@ by_network = trials.pivot(index="network", columns="rate", values="psnr")
 by_network.rename(index=paper.methods).map("{:+.2f} dB".format)
 
 # %% [markdown]
-# These networks have thus been trained twice: in a trial at the rate taken, and in this run. Steps and
-# scored volumes differ a little. Do the two gains agree, and where among all models does the run's put
-# the network?
+# These networks have thus been trained twice: in a trial at the rate taken, and in this run, which scores
+# other volumes and need not be as long. Do the two gains agree, and where among all models does this run
+# put the network?
 
 # %%
 taken = trials[trials.rate == trials.family.map(RATES)].set_index("network").psnr
