@@ -2,8 +2,11 @@
 
 Every fourth training volume is kept for choosing, so nothing here is tested on. One rate a family
 is meant: the trials are two or three networks of each, one seed. Run from the checkout:
-``python benchmarks/choose_upscaling_rates.py`` (about 4 minutes on 2 cores).
+``python benchmarks/choose_upscaling_rates.py`` (about 4 minutes on 2 cores). Names of networks
+behind it try those alone; the lines of the others stay as they are, with their commits.
 """
+
+import sys
 
 import pandas as pd
 import torch
@@ -21,12 +24,14 @@ NETWORKS = ("srcnn_16", "srcnn_original", "carn_3_8", "carn_9_16")
 NETWORKS += ("new_carn_3_8", "new_carn_13_8", "new_carn_9_16")
 RATES = (1e-3, 2e-3, 4e-3, 8e-3, 16e-3, 32e-3)
 SCALE, CROP = 4, 48
+TABLE = reference_dir() / "carn_rates.csv"
 
 files = open_split("simulated_knee", "multicoil", "train", "quick")
 kept = files[::4]
 learnt = [path for path in files if path not in kept]
 lines = []
-for name in NETWORKS:
+names = sys.argv[1:] or NETWORKS
+for name in names:
     for rate in RATES:
         schedule = Schedule(
             epochs=5,
@@ -49,4 +54,9 @@ for name in NETWORKS:
         lines.append({**line, **{m: round(float(gain), 4) for m, gain in gains.items()}})
         print(lines[-1], flush=True)
 table = pd.DataFrame(lines).assign(git_commit=git_state()["git_commit"])
-write_text(reference_dir() / "carn_rates.csv", table.to_csv(index=False))
+if set(names) < set(NETWORKS):
+    before = pd.read_csv(TABLE)
+    table = pd.concat([before[~before.network.isin(names)], table])
+order = table.network.map(NETWORKS.index)
+table = table.assign(order=order).sort_values(["order", "rate"]).drop(columns="order")
+write_text(TABLE, table.to_csv(index=False))

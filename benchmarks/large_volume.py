@@ -2,8 +2,9 @@
 
 The volume is a simulated cortex (`recon.phantoms.microscopy`) that is drawn where it is read; its
 slices go through the valid network of Remedios et al. (2022) into a file. Weights are random: they
-do not change the time. A child process computes; this one watches its resident set and kills it
-when the time is up. The next run goes on with the file, so a long run can be made of short ones:
+do not change the time. A child process computes; this one watches its resident set, stops it beyond
+the cap, and kills it when the time is up. The next run goes on with the file, so a long run can be
+made of short ones:
 
     python benchmarks/large_volume.py --folder FOLDER [--width 16] [--seconds 380] [--discard]
 
@@ -81,6 +82,25 @@ def state(folder: Path) -> tuple[str, int]:
     return lines[0], len(lines) - 1
 
 
+def watch(child: subprocess.Popen, seconds: float, cap_mb: float) -> float:
+    """Let a process run for so long, then kill it; its largest resident set in MB.
+
+    Raises
+    ------
+    SystemExit
+        If the resident set went beyond the cap; the process is killed then too.
+    """
+    begun, peak = time.monotonic(), 0.0
+    while child.poll() is None and time.monotonic() - begun < seconds and peak <= cap_mb:
+        peak = max(peak, memory_mb(child.pid, "VmHWM:"))
+        time.sleep(0.1)
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    if peak > cap_mb:
+        raise SystemExit(f"stopped at {peak:,.0f} MB, beyond the cap of {cap_mb:,.0f} MB")
+    return peak
+
+
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--shape", default="1024,2000,2000")
@@ -96,13 +116,8 @@ def main() -> None:
         work(shape, chosen.width, chosen.folder)
         return
     key, before = state(chosen.folder)
-    begun, peak = time.monotonic(), 0.0
     child = subprocess.Popen([sys.executable, *sys.argv, "--work"])
-    while child.poll() is None and time.monotonic() - begun < chosen.seconds:
-        peak = max(peak, memory_mb(child.pid, "VmHWM:"))
-        time.sleep(0.5)
-    child.send_signal(signal.SIGKILL)
-    child.wait()
+    peak = watch(child, chosen.seconds, CAP_MB)
     told = json.loads((chosen.folder / "note.json").read_text())
     if state(chosen.folder)[0] != key:
         before = 0  # another network, or other tiles: begun anew

@@ -7,6 +7,8 @@ number. The cap that `apply_tiled` is given and the number measured stand side b
 predicted one.
 
     python benchmarks/tiling_memory.py [--width 16] [--caps 150,400] [--whole 4096] [--tiles 3]
+
+With ``--store`` the rows go to ``book/results/tiling_memory.csv``, which a chapter shows.
 """
 
 import argparse
@@ -19,11 +21,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 
 from recon.learning.tiling import apply_tiled, plan_tiles, receptive_field, trace
 from recon.networks.residual_sr import ValidResidual
-from recon.results.provenance import device_name
+from recon.results.provenance import device_name, git_state
+from recon.results.store import reference_dir, write_text
 
 SIZES = (256, 512, 1024, 2048, 4096, 8192, 16384)
 
@@ -71,6 +75,7 @@ def main() -> None:
     options.add_argument("--caps", default="150,400")
     options.add_argument("--whole", type=int, default=4096)
     options.add_argument("--tiles", type=int, default=3)
+    options.add_argument("--store", action="store_true")
     options.add_argument("--one", nargs=3, type=float, help=argparse.SUPPRESS)
     chosen = options.parse_args()
     if chosen.one:
@@ -81,7 +86,7 @@ def main() -> None:
     graph, field = trace(network), receptive_field(network)
     print(f"{device_name()}, {torch.get_num_threads()} threads, width {chosen.width}")
     print("pixels a side, cap MB: peak MB (predicted), tile, tiles done, work over the whole")
-    worst = 0.0
+    worst, rows = 0.0, []
     for cap in map(float, chosen.caps.split(",")):
         for size in SIZES:
             plan = plan_tiles(graph, field, (size, size), memory_mb=cap)
@@ -96,6 +101,13 @@ def main() -> None:
                 f"{tiles} of {len(plan)}, {plan.work():.3f}, {seconds:.1f} s",
                 flush=True,
             )
+            row = {"width": chosen.width, "pixels_a_side": size, "cap_MB": cap, "peak_MB": peak}
+            row |= {"predicted_MB": plan.predicted_mb, "tile": " x ".join(map(str, plan.tile))}
+            rows.append({**row, "tiles_run": tiles, "tiles": len(plan), "CPU_s": seconds})
+    if chosen.store:
+        made = {"device": device_name(), "threads": torch.get_num_threads()}
+        table = pd.DataFrame(rows).round(1).assign(**made, commit=git_state()["git_commit"][:10])
+        write_text(reference_dir() / "tiling_memory.csv", table.to_csv(index=False))
     print(f"largest share of a cap that was used: {worst:.2f}")
     sys.exit(worst > 1)
 

@@ -18,7 +18,8 @@ MONAI is no dependency of the book. In a virtual environment that sees the book'
     python -m pip install --no-deps monai==1.6.1
     python benchmarks/tiling_monai.py [--sizes 1024,2048] [--widths 16,32,64] [--rounds 3]
 
-Without MONAI the script says so and compares with the whole image alone.
+With ``--store`` the rows go to ``book/results/tiling_monai.csv``, which a chapter shows. Without
+MONAI the script says so and compares with the whole image alone.
 """
 
 import argparse
@@ -29,6 +30,7 @@ import time
 from collections.abc import Callable
 from itertools import product
 
+import pandas as pd
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -36,7 +38,8 @@ from torch import Tensor
 from recon.learning.tiling import apply_tiled, plan_tiles, receptive_field, trace
 from recon.learning.tiling.blending import blend
 from recon.networks.residual_sr import PaddedResidual, ValidResidual
-from recon.results.provenance import device_name
+from recon.results.provenance import device_name, git_state
+from recon.results.store import reference_dir, write_text
 
 try:
     from monai.inferers import sliding_window_inference
@@ -77,8 +80,8 @@ def timed(run: Callable[[], Tensor]) -> tuple[float, float, Tensor]:
     return time.process_time() - begun, time.perf_counter() - clock, result
 
 
-def compare(size: int, width: int, windows: list[int], rounds: int, memory: float) -> None:
-    """One image by all tools; a table."""
+def compare(size: int, width: int, windows: list[int], rounds: int, memory: float) -> list[dict]:
+    """One image by all tools, printed; its rows."""
     torch.manual_seed(0)
     network = ValidResidual(width).eval()
     image, margin = torch.randn(1, 1, size, size), network.margin
@@ -102,6 +105,7 @@ def compare(size: int, width: int, windows: list[int], rounds: int, memory: floa
             found[name].append((took, clock))
     middle = {n: [statistics.median(t) for t in zip(*f, strict=True)] for n, f in found.items()}
     ours, reference = middle["this book"][0], results["whole image"]
+    rows = []
     print("side                        CPU s  clock s  of ours  work  equal bits  largest error")
     for name, (took, clock) in middle.items():
         largest = float((results[name] - reference).abs().max() / reference.std())
@@ -111,6 +115,9 @@ def compare(size: int, width: int, windows: list[int], rounds: int, memory: floa
             f"{same:10}  {largest:.0e}",
             flush=True,
         )
+        row = {"pixels_a_side": size, "width": width, "side": name, "CPU_s": f"{took:.2f}"}
+        row |= {"clock_s": f"{clock:.2f}", "of_this_book's": f"{took / ours:.2f}"}
+        rows.append({**row, "equal_bits": same, "largest_error": f"{largest:.0e}"})
     print(f"target 1.10 of the whole image: {ours / middle['whole image'][0]:.2f}")
     theirs = {name: m[0] / ours for name, m in middle.items() if name.startswith("MONAI")}
     if theirs:
@@ -118,6 +125,7 @@ def compare(size: int, width: int, windows: list[int], rounds: int, memory: floa
         enough = [name for name, ratio in theirs.items() if ratio >= 1.5]
         print(f"target 1.5 times MONAI: {', '.join(enough) or 'at no window'}")
         print(f"at its best window: {theirs[best]:.2f} times ({best})")
+    return rows
 
 
 @torch.inference_mode()
@@ -128,6 +136,7 @@ def main() -> None:
     options.add_argument("--windows", default="64,96,128,192,288,544")
     options.add_argument("--rounds", type=int, default=3)
     options.add_argument("--memory", type=float, default=1000.0)
+    options.add_argument("--store", action="store_true")
     chosen = options.parse_args()
     numbers = [[int(n) for n in text.split(",")] for text in (chosen.sizes, chosen.widths)]
     windows = [int(n) for n in chosen.windows.split(",")]
@@ -136,9 +145,14 @@ def main() -> None:
         print("SKIPPED: MONAI is not installed; see the top of this file for how to get it")
     else:
         monai_agrees_with_the_book()
+    rows = []
     for size, width in product(*numbers):
         fit = [n for n in windows if n < size]
-        compare(size, width, fit, chosen.rounds, chosen.memory)
+        rows += compare(size, width, fit, chosen.rounds, chosen.memory)
+    if chosen.store:
+        made = {"device": device_name(), "threads": torch.get_num_threads()}
+        table = pd.DataFrame(rows).assign(**made, commit=git_state()["git_commit"][:10])
+        write_text(reference_dir() / "tiling_monai.csv", table.to_csv(index=False))
 
 
 if __name__ == "__main__":

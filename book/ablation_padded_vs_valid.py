@@ -10,10 +10,14 @@
 # # Padded or valid: what a tile costs
 #
 # {doc}`crop_equivariance` builds a network that pads nothing, so that an image can be computed in
-# pieces. {cite:t}`remedios2022` present this as what it takes. This chapter takes the two designs
-# apart: how far does a network look, where do seams come from, what do common tools do about them,
-# and can a *padded* network be tiled without any? What it finds is built into a tool,
-# `recon.learning.tiling`, which any convolutional network can use.
+# pieces. {cite:t}`remedios2022` say that pixels which know of the padding have to be avoided or
+# discarded. They build a network that has none; discarding they name as the other way, and do not
+# try. This chapter takes the two designs apart: how far does a network look, where do seams come from,
+# what do common tools do about them, and can a *padded* network be tiled without any? What it finds is
+# built into a tool, `recon.learning.tiling`, which any convolutional network can use.
+#
+# As in {doc}`crop_equivariance`, a *patch* is what the network is given, and a *tile* what is kept of its
+# output. Sizes are pixels along a side.
 #
 # ```{admonition} The data on this page are simulated
 # :class: warning
@@ -27,7 +31,7 @@ profile = "quick"  # quick (1 minute), standard (15 minutes), paper (published s
 data = "simulated_brain_slices"  # the only set of this chapter
 contrast = "T1"  # T1, T2, FLAIR or T1POST
 noise = 0.1  # standard deviation of the noise; white matter is about 1
-patch = 64  # pixels of a tile in the comparisons, 48 to 96
+patch = 64  # pixels of a patch in the comparisons, 48 to 96
 seed = 0  # of every random stream
 device = "cpu"  # cpu; on a GPU agreement is to rounding, not to the bit
 
@@ -112,7 +116,9 @@ for network in (ValidResidual(8), PaddedResidual(8)):
 
 # %% [markdown]
 # The *margin* is what a tile must bring along on each side, $(R - 1) / 2$ for a receptive field of
-# $R$ pixels. Now two networks that have learnt to remove noise:
+# $R$ pixels. Now two networks that learn to remove noise. Both draw the same patches under the same
+# noise; the valid one is given its margin around them. Where both have as many blocks, they also start
+# from the same weights.
 
 # %%
 where = str(pick_device(device))
@@ -123,8 +129,10 @@ valid = ValidResidual(chosen.width, chosen.valid, add_input=True).to(where)
 padded = PaddedResidual(chosen.width, chosen.padded, add_input=True).to(where)
 fresh = PaddedResidual(chosen.width, chosen.padded, add_input=True).to(where)
 fresh.load_state_dict(padded.state_dict())
+if chosen.valid == chosen.padded:
+    valid.load_state_dict(padded.state_dict())
 losses = {
-    name: fit_denoiser(net, clean, noise, chosen.steps, seed, name)
+    name: fit_denoiser(net, clean, noise, chosen.steps, seed, name, around=valid.margin)
     for name, net in (("valid", valid), ("padded", padded))
 }
 for net in (valid, padded, fresh):
@@ -145,19 +153,21 @@ print({name: f"RMSE {float(one.square().mean().sqrt()):.4f}" for name, one in er
 # %% [markdown]
 # ## Seams
 #
-# Both networks, tiles of several sizes put side by side. The padded one sees zeros beyond each
-# tile, where the whole image goes on. The valid one gets tiles that overlap by what it takes away.
-# How large is the difference from the whole image, relative to the standard deviation of that image?
+# Both networks, patches of several sizes. The padded one's lie side by side; it sees zeros beyond each,
+# where the whole image goes on, and all that it draws is kept. The valid one's overlap by what it takes
+# away, so that its tiles lie side by side. How large is the difference from the whole image, relative to
+# the standard deviation of that image?
 
 # %%
-TILES = (32, 64, 96)
+PATCHES = {"padded": (32, 64, 96), "valid": (48, 64, 96)}
 
 
-def tiled(net, images, tile, margin=None) -> torch.Tensor:
-    """All images in tiles; with a margin below the exact one, seams and all."""
-    rough = margin is not None and margin < receptive_field(net, check=False).margin
-    given = {"tile": tile, "margin": margin, "approximate": rough, "check": False}
-    return torch.cat([apply_tiled(net, image[None], **given) for image in images])
+def tiled(net, images, size, margin=None) -> torch.Tensor:
+    """All images by patches of a size, cropped by a margin; below the exact one, seams and all."""
+    exact = receptive_field(net, check=False).margin
+    cropped = exact if margin is None else margin
+    given = {"tile": size - 2 * cropped, "margin": margin, "approximate": cropped < exact}
+    return torch.cat([apply_tiled(net, image[None], **given, check=False) for image in images])
 
 
 def relative(result: torch.Tensor, reference: torch.Tensor) -> np.ndarray:
@@ -166,28 +176,30 @@ def relative(result: torch.Tensor, reference: torch.Tensor) -> np.ndarray:
 
 
 runs, seconds = {}, {}
-for tile in TILES:
-    begun = time.perf_counter()
-    runs[f"padded_{tile}"] = relative(tiled(padded, noisy, tile, margin=0), whole["padded"])
-    seconds[f"padded_{tile}"] = (time.perf_counter() - begun) / len(noisy)
-runs |= {f"valid_{tile}": relative(tiled(valid, noisy, tile), whole["valid"]) for tile in TILES}
+for size in PATCHES["padded"]:
+    runs[f"padded_{size}"] = relative(tiled(padded, noisy, size, margin=0), whole["padded"])
+for size in PATCHES["valid"]:
+    runs[f"valid_{size}"] = relative(tiled(valid, noisy, size), whole["valid"])
 
-# %% mystnb={"figure": {"name": "fig-seams", "caption": "Difference between tiled and whole output of the first test slice, by size of the tiles. One logarithmic scale for all; the palest colour is less than a hundred-millionth of the image's deviation."}, "image": {"alt": "Two rows of three square maps, for padded and valid networks and three tile sizes; lines along the borders of tiles where there are differences."}}
+# %% mystnb={"figure": {"name": "fig-seams", "caption": "Difference between tiled and whole output of the first test slice, by size of the patches. One logarithmic scale for all; the palest colour is less than a hundred-millionth of the image's deviation."}, "image": {"alt": "Two rows of three square maps, for padded and valid networks and three sizes of patches; lines along the borders of tiles where there are differences."}}
 from recon.results import tiles as tile_figures
 
 _ = tile_figures.error_maps(
     {
-        name: {f"tiles of {tile}": runs[f"{name}_{tile}"][0, 0] for tile in TILES}
-        for name in ("padded", "valid")
+        name: {f"patches of {size}": runs[f"{name}_{size}"][0, 0] for size in sizes}
+        for name, sizes in PATCHES.items()
     }
 )
 
 # %% [markdown]
-# ## The claim that the paper leaves out
+# ## Discarding tainted pixels instead
 #
-# Tainted pixels lie within a known distance of the border. So let every tile of the padded network
-# bring along some pixels on each side, and crop them from the output. How many does it take? The
-# margin is raised step by step, for the trained network and for the same network before training.
+# Which pixels of a cascade of convolutions are tainted can be calculated, says the paper, and those
+# discarded. But it holds that to remove them precisely from a padded network takes an adjustment from
+# layer to layer. Does it? They lie within a known distance of the border. So let every patch of the padded
+# network bring along some pixels on each side of its tile, and crop them from the *output* alone. How
+# many does it take? The margin is raised step by step, for tiles of one size, for the trained network and
+# for the same network before training.
 
 # %%
 steps = sorted({0, 1, 2, 4, *range(6, exact, max(2, exact // 8)), exact - 1, exact, exact + 2})
@@ -196,7 +208,7 @@ curves, zero = {}, {}
 for name, net in (("trained", padded), ("untrained", fresh)):
     with torch.no_grad():
         reference = net(some.to(where)).cpu()
-    results = {m: tiled(net, some, patch, margin=m) for m in steps}
+    results = {m: tiled(net, some, patch + 2 * m, margin=m) for m in steps}
     curves[name] = {m: float(np.abs(relative(r, reference)).max()) for m, r in results.items()}
     zero[name] = [m for m in steps if torch.equal(results[m], reference)]
 
@@ -230,13 +242,15 @@ source(Interpreter.run_node)
 # %% [markdown]
 # ## What common tools do
 #
-# MONAI {cite:p}`cardoso2022`, nnU-Net {cite:p}`isensee2021` and TorchIO {cite:p}`perezgarcia2021`
-# let tiles of a fixed size overlap and average them: all alike, or under a Gaussian or a Hann
-# window, so that pixels near a tile's border count less. Less is not nothing. The same trained
-# network, the same tiles:
+# Common tools let patches of a fixed size overlap. MONAI {cite:p}`cardoso2022` and nnU-Net
+# {cite:p}`isensee2021` average the outputs: all alike, or under a Gaussian window, so that pixels near a
+# patch's border count less. Less is not nothing. TorchIO {cite:p}`perezgarcia2021` crops half the overlap
+# from each output unless told to average or to use a Hann window. Once that half is the margin, this *is*
+# the route of the section above; the tool does not know the margin, so its user has to. The same trained
+# network, the same patches; for the two exact routes, patches that keep a tile of 32 pixels at least:
 
 # %%
-from recon.learning.tiling.blending import blend
+from recon.learning.tiling.blending import blend, crop_overlap
 
 NAMES = {
     "constant_0": "side by side",
@@ -245,6 +259,8 @@ NAMES = {
     "gaussian_25": "Gaussian, overlap 25 %",
     "gaussian_50": "Gaussian, overlap 50 %",
     "hann_50": "Hann, overlap 50 %",
+    "crop_25": "overlap 25 %, half cropped",
+    "crop_50": "overlap 50 %, half cropped",
     "padded_margin": "padded, margin cropped",
     "valid_tiled": "valid",
 }
@@ -263,25 +279,39 @@ for name, (kind, overlap) in SCHEMES.items():
     runs[name] = relative(torch.cat(mixed), whole["padded"])
 
 # %%
+used = {name: (patch, patch) for name in SCHEMES}  # patch, and what is kept of it
+for name, share in (("crop_25", 0.25), ("crop_50", 0.5)):
+    shared = 2 * int(share * patch / 2)
+    begun = time.perf_counter()
+    drawn = [crop_overlap(padded, image[None].to(where), patch, shared).cpu() for image in noisy]
+    seconds[name] = (time.perf_counter() - begun) / len(noisy)
+    runs[name], used[name] = relative(torch.cat(drawn), whole["padded"]), (patch, patch - shared)
 for name, net in (("padded", padded), ("valid", valid)):
     method = {"padded": "padded_margin", "valid": "valid_tiled"}[name]
+    around = 2 * receptive_field(net, check=False).margin
+    ample = max(patch, around + 32)
     begun = time.perf_counter()
-    runs[method] = relative(tiled(net, noisy, patch), whole[name])
+    runs[method] = relative(tiled(net, noisy, ample), whole[name])
     seconds[method] = (time.perf_counter() - begun) / len(noisy)
+    used[method] = ample, ample - around
+
+# %%
 columns = {
     "mean square": lambda e: f"{(e**2).mean():.1e}",
     "largest": lambda e: f"{np.abs(e).max():.1e}",
 }
 shown = {
     NAMES[name]: {
+        "patch": used[name][0],
+        "kept": used[name][1],
         **{title: say(runs[name]) for title, say in columns.items()},
         "s an image": f"{seconds[name]:.2f}",
     }
-    for name in (*SCHEMES, "padded_margin", "valid_tiled")
+    for name in NAMES
 }
 pd.DataFrame(shown).T.rename_axis("error / deviation")
 
-# %% mystnb={"figure": {"name": "fig-blending", "caption": "What is left of the seams under three windows and under a cropped margin: the trained padded network, tiles of one size."}, "image": {"alt": "Four maps of the difference from the whole image on one logarithmic scale, for constant, Gaussian and Hann windows with half overlap and for cropping."}}
+# %% mystnb={"figure": {"name": "fig-blending", "caption": "What is left of the seams under three windows and under a cropped margin: the trained padded network, patches as in the table."}, "image": {"alt": "Four maps of the difference from the whole image on one logarithmic scale, for constant, Gaussian and Hann windows with half overlap and for cropping."}}
 _ = tile_figures.error_maps(
     {
         "padded": {
@@ -295,9 +325,10 @@ _ = tile_figures.error_maps(
 # ## How far a trained network *really* looks
 #
 # Most paths from an input pixel to an output pixel run through the middle of the receptive field, so
-# its rim counts for little: the *effective* receptive field is smaller {cite:p}`luo2016`. It is why
-# seams fade long before the margin is exact. How wide is the square that holds 95 % of the
-# gradient's magnitude, before and after training?
+# its rim counts for little: the *effective* receptive field is smaller {cite:p}`luo2016`, trained or
+# not. This would explain why seams fade long before the margin is exact. The paper says that *training*
+# makes it smaller: a padded network learns weights near zero at the edges of its kernels. How wide is the
+# square that holds 95 % of the gradient's magnitude, before and after training?
 
 # %%
 from recon.learning.tiling.study import gradient_map, half_width
@@ -305,11 +336,11 @@ from recon.learning.tiling.study import gradient_map, half_width
 fields = {"padded, untrained": fresh, "padded, trained": padded, "valid, trained": valid}
 theory = {name: receptive_field(net, check=False).size for name, net in fields.items()}
 window = max(theory.values())
-maps = {name: gradient_map(net.cpu(), noisy, window) for name, net in fields.items()}
+maps = {name: gradient_map(net, noisy, window) for name, net in fields.items()}
 halves = {name: half_width(one) for name, one in maps.items()}
 print({name: f"{2 * halves[name] + 1} of {theory[name]} pixels" for name in fields})
 
-# %% mystnb={"figure": {"name": "fig-effective", "caption": "Mean magnitude of the gradient of one output pixel, log scale over five decades, as wide as the largest receptive field. The blue square holds 95 % of it."}, "image": {"alt": "Three square maps, bright in the middle and darker outwards, each with a blue square around the middle."}}
+# %% mystnb={"figure": {"name": "fig-effective", "caption": "Mean magnitude of the gradient of one output pixel over its maximum, log scale over five decades, as wide as the largest receptive field. The blue square holds 95 % of it."}, "image": {"alt": "Three square maps, bright in the middle and darker outwards, each with a blue square around the middle."}}
 _ = tile_figures.gradient_maps(maps, [halves[name] for name in fields])
 
 # %% [markdown]
@@ -354,8 +385,7 @@ from recon.learning.tiling.strips import Strips
 source(Strips.run)
 
 # %% [markdown]
-# For an image of 4096 x 4096 pixels and the published width of 64 feature maps, the pixels of all windows
-# over those of the image:
+# For an image of 4096 x 4096 pixels and 64 feature maps, the pixels of all patches over those of the image:
 
 # %%
 from recon.learning.tiling import plan_tiles, trace
@@ -395,10 +425,13 @@ with torch.no_grad():
 routes = {
     "whole image": lambda: padded(large).cpu(),
     "strips, planned tile": lambda: apply_tiled(padded, large, check=False).cpu(),
-    "tiles of 64, margin cropped": lambda: apply_tiled(padded, large, 64, check=False).cpu(),
-    "tiles of 256, margin cropped": lambda: apply_tiled(padded, large, 256, check=False).cpu(),
-    "Gaussian, 64, overlap 50 %": lambda: blend(padded, large, 64, 0.5, "gaussian").cpu(),
 }
+for one in (max(64, 2 * exact + 32), 256):
+    tile = one - 2 * exact
+    route = f"patches of {one}, tiles of {tile}"
+    routes[route] = lambda tile=tile: apply_tiled(padded, large, tile, check=False).cpu()
+averaged = "patches of 64, Gaussian, overlap 50 %"
+routes[averaged] = lambda: blend(padded, large, 64, 0.5, "gaussian").cpu()
 with torch.no_grad():
     clock = timings(routes).median()
     equal = {name: torch.equal(run(), reference) for name, run in routes.items()}
@@ -406,9 +439,17 @@ each = pd.DataFrame({"seconds": clock.round(3), "equal bits": equal})
 each.assign(**{"over the whole": (clock / clock["whole image"]).round(2)})
 
 # %% [markdown]
-# `benchmarks/tiling_monai.py` compares with MONAI itself, at equal exactness, several sizes and widths;
-# `benchmarks/tiling_memory.py` measures the resident set from 256 to 16384 pixels a side. {doc}`crop_equivariance`
-# takes a volume of 8 GB through.
+# Two benchmarks measure more than a page has time for: `benchmarks/tiling_memory.py` the resident set from
+# 256 to 16384 pixels a side, `benchmarks/tiling_monai.py` the time beside MONAI's own sliding windows, at
+# equal exactness. {doc}`crop_equivariance` takes a volume of 8 GB through.
+
+# %%
+from IPython.display import display
+
+from recon.results.store import reference_dir
+
+display(tile_figures.benchmark(reference_dir() / "tiling_memory.csv", "Memory under a cap"))
+tile_figures.benchmark(reference_dir() / "tiling_monai.csv", "Time beside MONAI's")
 
 # %% [markdown]
 # ## What this run says of the paper's claims
@@ -430,7 +471,9 @@ for index in range(len(noisy)):
         scores.append({**common, "method": name, "metric": "tile_mse", "value": value})
 
 # %% [markdown]
-# The time of a tile and the width of the effective field are measured image by image too:
+# The width of the effective field and the time of an image are measured image by image too: the time of
+# patches side by side, and of patches of growing size that begin every 32 pixels, so that larger ones
+# compute more of the image again.
 
 # %%
 for index, image in enumerate(noisy):
@@ -440,20 +483,19 @@ for index, image in enumerate(noisy):
         "effective_accel": 1.0,
         "region": "full",
     }
-    for tile in TILES:
-        begun = time.perf_counter()
-        tiled(padded, image[None], tile, margin=0)
-        took = time.perf_counter() - begun
-        scores.append(
-            {**common, "method": f"padded_{tile}", "metric": "seconds_test", "value": took}
-        )
-    own = 2 * half_width(gradient_map(padded, image[None], theory["padded, trained"])) + 1
-    pair = {"field_theory": theory["padded, trained"], "field_trained": own}
-    scores += [
-        {**common, "method": m, "metric": "field_width", "value": float(v)} for m, v in pair.items()
-    ]
+    for size in PATCHES["padded"]:
+        for label, step in (("padded", size), ("overlap", 32)):
+            begun = time.perf_counter()
+            crop_overlap(padded, image[None].to(where), size, size - step).cpu()
+            took = time.perf_counter() - begun
+            row = {"method": f"{label}_{size}", "metric": "seconds_test", "value": took}
+            scores.append(common | row)
+    for name, net in (("field_trained", padded), ("field_untrained", fresh)):
+        width = 2 * half_width(gradient_map(net, image[None], theory["padded, trained"])) + 1
+        scores.append(common | {"method": name, "metric": "field_width", "value": float(width)})
 pairs = [("valid_tiled", "whole"), ("padded_margin", "whole"), ("padded_32", "padded_64")]
-pairs += [("padded_64", "padded_96"), ("padded_96", "padded_32"), ("field_theory", "field_trained")]
+pairs += [("padded_64", "padded_96"), ("padded_96", "padded_32"), ("overlap_64", "overlap_32")]
+pairs += [("overlap_96", "overlap_64"), ("field_untrained", "field_trained")]
 constants = {"data": data, "task": "tiling", "accel": 1}
 rows = summarise(pd.DataFrame(scores), pairs, "volume", **constants)
 
@@ -472,9 +514,10 @@ tables.verdicts(paper, store.frame([run]))
 #
 # - **Task and data.** Denoising of simulated slices, not super-resolution of scans; whether tiles
 #   agree with the whole does not depend on the task.
-# - **Depth.** The quick profile gives both networks the same number of blocks, so that they differ in
-#   padding alone; the published padded network is the `paper` profile's.
-# - **Times** are of this machine while it computes this page, and small tiles also pay for each call.
+# - **Depth.** The quick profile gives both networks the same number of blocks, first weights and patches,
+#   so that they differ in padding alone (and in the pixels around a patch that valid convolutions need);
+#   the published padded network is the `paper` profile's.
+# - **Times** are of this machine while it computes this page, and small patches also pay for each call.
 #
 # ## Exercises
 #

@@ -18,7 +18,14 @@ from recon.networks.channels import parameter_count
 from recon.networks.srcnn import SRCNN
 from recon.networks.table_one import arithmetic, build
 from recon.results import claims, store
-from recon.results.super_resolution import claimed_pairs, on_front, published, time_per_block
+from recon.results.super_resolution import (
+    claimed_pairs,
+    count_rows,
+    on_front,
+    published,
+    time_per_block,
+)
+from recon.results.verdicts import judge_all
 from test_chapter import run_chapter
 from test_learning import volume
 
@@ -85,6 +92,26 @@ def test_a_block_is_a_soft_choice_of_regressors():
     assert torch.allclose(regress(predictions, nearness)[:, 1], by_hand, atol=1e-6)
     only = regress(predictions, torch.tensor([0.0, 99, 0]).reshape(1, 3, 1, 1).expand(1, 3, 4, 4))
     assert torch.allclose(only, predictions[:, 2:4])
+
+
+@pytest.mark.parametrize("blocks", [1, 2, 4])
+@pytest.mark.parametrize(("channels", "scale"), [(16, 4), (9, 3), (8, 4)])
+def test_every_block_of_carn_that_keeps_its_channels_has_a_shortcut(blocks, channels, scale):
+    """As flag_shortcut in the published code: silent blocks pass the features on, or nothing."""
+    chain, features = CARN(blocks, channels, 2, scale).chain, noise(1, channels, 5, 4)
+    for weight in chain.parameters():
+        torch.nn.init.zeros_(weight)
+    if channels == scale**2:
+        assert torch.equal(chain(features), features)
+    else:
+        assert torch.equal(chain(features), torch.zeros(1, scale**2, 5, 4))
+
+
+def test_new_carn_has_none_around_the_block_that_draws():
+    chain, features = NewCARN(3, 16, 2).chain, noise(1, 16, 5, 4)
+    torch.nn.init.zeros_(chain.last.linear.parametrizations.weight.original0)
+    torch.nn.init.zeros_(chain.last.linear.bias)
+    assert not chain(features).any()
 
 
 def test_networks_that_differ_print_texts_of_their_own():
@@ -189,6 +216,14 @@ def test_the_front_and_the_slope():
     assert ("new_carn_13_8", "bicubic") in pairs and ("new_carn_13_8", "new_carn_9_8") in pairs
 
 
+def test_differences_from_a_bound_lie_above_zero_where_the_count_is_below():
+    counts = {"half": {"share": 0.5}, "a": {"share": 0.75, "parameters": 3}, "b": {"share": 0.25}}
+    rows = count_rows(counts, 4, "half")
+    found = {row["against"]: row["ci95"] for row in rows if "against" in row}
+    assert found == {"a": [-0.25, -0.25], "b": [0.25, 0.25]}
+    assert len(rows) == 4 + 2 and len(count_rows(counts, 4)) == 4
+
+
 def test_real_slices(tmp_path):
     import nibabel as nib
 
@@ -229,6 +264,16 @@ def test_chapter(knees, monkeypatch, given):
     assert np.isfinite([row["value"] for row in run.rows]).all()
     assert {row["metric"] for row in run.rows} >= {"ssim", "parameters", "operations", "seconds"}
     assert names["equal"].all() and len(names["audit"]) == 22
+    verdict = {v.claim.id: v for v in judge_all(PAPER, store.frame([run]))}
+    if given.get("scale", 4) == 4:  # the features of CARN-1-8-8 alone break it
+        assert verdict["4-features"].verdict == "partly"
+        assert verdict["4-cheaper"].verdict == verdict["5-quarter"].verdict == "reproduced"
+        shares = {
+            name: f"{c['features_over_blocks']:.2f}"
+            for name, c in names["counts"].items()
+            if "features_over_blocks" in c
+        }
+        assert shares["carn_1_8"] == "4.29" and shares["half"] == "0.50"
     assert ("real_slices" in {row["data"] for row in run.rows}) == ("real_root" in given)
     drawn = [p.stem.split("_")[-1] for p in (knees.parent / "runs").glob("*.png")]
     assert sorted(drawn) == ["median", "pareto"]

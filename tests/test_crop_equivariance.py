@@ -18,8 +18,9 @@ from recon.networks.residual_sr import PaddedResidual, ValidResidual
 from recon.paths import project_root
 from recon.phantoms import brain
 from recon.physics.resolution import blur, degrade, interpolate, thick_slices, trim
-from recon.results import store
+from recon.results import claims, store
 from recon.results.equivalence import compare
+from recon.results.verdicts import judge_all
 
 RNG = np.random.default_rng(0)
 
@@ -268,7 +269,13 @@ def test_the_chapter_trains_tiles_scores_and_stores(workspace):
     names = run_short(seed=2)
     assert all(names["same"].values()) and len(names["same"]) == 6
     run = store.load(next((workspace.parent / "runs").glob("*.json")))
-    assert {row["accel"] for row in run.rows} == {2, 4}
+    assert {row["accel"] for row in run.rows} == {1, 2, 4}  # 1: counts of parameters
+    verdict = {v.claim.id: v for v in judge_all(claims.load("remedios-2022"), store.frame([run]))}
+    assert verdict["crop_smaller"].verdict == "reproduced"
+    assert verdict["crop_faster_patches"].verdict != "not testable on this data"
+    error = (names["drawn"]["padded"] - names["true"])[names["few"]].double().square().mean()
+    floor = [r["value"] for r in run.rows if (r["method"], r["accel"]) == ("floor", 4)]
+    assert floor[0] == pytest.approx(0.01 * float(error), rel=0.1)
     assert {row["method"] for row in run.rows} >= {"spline", "padded", "valid", "padded_32"}
     exact = [r for r in run.rows if r["method"] == "valid_64" and "against" not in r]
     assert {row["value"] for row in exact} == {0.0} and {row["n"] for row in exact} == {8}
@@ -281,6 +288,6 @@ def test_the_chapter_reads_a_folder_of_heads(workspace):
     given = {"data": "nifti_folder", "data_root": str(workspace), "factors": "3", "volumes": 2}
     names = run_short(**given)
     assert set(names["quality"].volume) == {"head1#0", "head2#0"}
-    assert {row["unit"] for row in names["rows"]} == {"volume", "repeat"}
+    assert {row["unit"] for row in names["rows"]} == {"volume", "repeat", "network"}
     with pytest.raises(InputError, match="factors"):
         run_short(factors="3,7")

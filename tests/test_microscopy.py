@@ -1,11 +1,18 @@
 """The simulated cortex: any part of it alone, its optics, and its photons."""
 
+import importlib.util
+import subprocess
+import sys
+
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import ndimage
 
 from recon.errors import InputError
+from recon.paths import project_root
 from recon.phantoms.microscopy import CHUNK, FWHM, Cortex, expected_box
+from recon.results.microscopy import extrapolated
 
 
 def test_a_window_alone_equals_that_of_the_whole():
@@ -69,3 +76,34 @@ def test_bad_requests():
         Cortex((4, 4, 4))[::2]
     with pytest.raises(IndexError):
         Cortex((4, 4, 4))[5]
+
+
+# Runs on a volume larger than memory
+
+
+def test_tiles_that_two_runs_computed_count_once():
+    """Tiles 0 to 4 and 0 to 2 of one width, 0 to 3 and 3 to 5 of another; a million voxels each."""
+    rows = [(64, 0, 4, "aaa"), (64, 0, 2, "bbb"), (16, 3, 2, "ccc"), (16, 0, 3, "aaa")]
+    runs = pd.DataFrame(rows, columns=["width", "resumed_at", "tiles_done", "commit"])
+    runs = runs.assign(voxels=runs.tiles_done * 1_000_000, shape="10 x 1000 x 1000", gigabytes=0.02)
+    runs = runs.assign(seconds=20, processor_seconds=15.0, simulation_seconds=5.0, device="here")
+    text = str(extrapolated(runs.assign(peak_mb=300, cap_mb=2000.0), (10, 1000, 1000)))
+    assert "4 million (40.0%)" in text and "5 million (50.0%)" in text
+    assert "aaa, bbb" in text and "ccc, aaa" in text
+    assert "300,000" in text  # six million in twenty seconds of the network
+
+
+@pytest.mark.parametrize("size", [1, 400])
+def test_a_process_beyond_its_cap_is_stopped(size):
+    path = project_root() / "benchmarks" / "large_volume.py"
+    spec = importlib.util.spec_from_file_location("large_volume", path)
+    benchmark = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(benchmark)
+    code = f"import time; held = b'x' * {size} * 10**6; time.sleep(60)"
+    child = subprocess.Popen([sys.executable, "-c", code])
+    if size > 200:
+        with pytest.raises(SystemExit, match="beyond the cap"):
+            benchmark.watch(child, 30, 200)
+    else:
+        assert 1 < benchmark.watch(child, 1, 200) < 200
+    assert child.poll() is not None

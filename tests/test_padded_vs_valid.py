@@ -1,12 +1,66 @@
-"""The chapter on padded and valid networks, cell by cell, with other parameters."""
+"""Cropped overlaps, two denoisers' equal training, and the chapter, cell by cell."""
 
 import jupytext
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
 from recon.errors import InputError
+from recon.learning.tiling.blending import crop_overlap
+from recon.learning.tiling.study import Steps, fit_denoiser
+from recon.networks.residual_sr import PaddedResidual
 from recon.paths import project_root
-from recon.results import store
+from recon.results import store, tiles
+
+
+def test_half_the_overlap_is_exact_from_the_margin_on():
+    torch.manual_seed(0)
+    network, image = PaddedResidual(4, 1).double(), torch.randn(1, 1, 50, 37).double()
+    with torch.no_grad():
+        whole = network(image)
+    errors = {n: (crop_overlap(network, image, 24, n) - whole).abs().max() for n in (6, 8)}
+    assert errors[6] > 1e-6 and errors[8] < 1e-12  # four convolutions: a margin of 4
+    for overlap in (7, 24):
+        with pytest.raises(InputError, match="overlap"):
+            crop_overlap(network, image, 24, overlap)
+
+
+def test_where_cropped_patches_still_overlap_the_later_one_stays():
+    """TorchIO's own example: 10 pixels, patches of 5, overlap 2."""
+    calls = iter(range(9))
+    drawn = crop_overlap(lambda x: torch.full_like(x, next(calls)), torch.zeros(1, 1, 5, 10), 5, 2)
+    assert drawn[0, 0, 0].tolist() == [0, 0, 0, 0, 1, 1, 2, 2, 2, 2]
+
+
+class Gain(nn.Module):
+    """One weight, and as many pixels less on each side as it is told to take away."""
+
+    def __init__(self, margin):
+        super().__init__()
+        self.margin, self.weight, self.seen = margin, nn.Parameter(torch.ones(())), []
+
+    def forward(self, image):
+        self.seen.append(image)
+        return self.weight * nn.functional.pad(image, (-self.margin,) * 4)
+
+
+def test_padded_and_valid_networks_learn_from_the_same_patches():
+    clean = torch.randn(3, 1, 40, 44)
+    nets = {margin: Gain(margin) for margin in (0, 5)}
+    plan = Steps(3, batch=2, patch=16)
+    losses = {m: fit_denoiser(net, clean, 0.1, plan, 1, "", around=5) for m, net in nets.items()}
+    assert losses[0] == losses[5] and len(set(losses[0])) == 3
+    assert nets[0].seen[2].shape[-2:] == (16, 16) and nets[5].seen[2].shape[-2:] == (26, 26)
+
+
+def test_a_stored_benchmark_is_shown_with_its_machine_or_how_to_make_it(tmp_path):
+    path = tmp_path / "tiling_memory.csv"
+    assert "benchmarks/tiling_memory.py --store" in tiles.benchmark(path, "Memory")
+    path.write_text("cap_MB,peak_MB,device,threads,commit\n150,149.5,a machine,1,abc\n")
+    text = tiles.benchmark(path, "Memory")
+    assert "Memory (device a machine; threads 1; commit abc)" in text
+    assert "149.5" in text and "peak MB" in text and "--store" not in text
 
 
 def run_chapter(**given):
@@ -35,6 +89,9 @@ def test_exactness_and_seams_are_measured_and_stored(workspace, given):
     }
     assert mean["valid_tiled"] == mean["padded_margin"] == mean["whole"] == 0
     assert mean["padded_32"] > mean["padded_96"] > 0
+    # Overlap 50 % leaves more than the margin of 8, 25 % of a patch of 64 just that.
+    assert mean["crop_50"] < 1e-12 and (mean["crop_25"] < 1e-12) == (names["patch"] == 64)
+    assert names["used"]["padded_margin"] == (names["patch"], names["patch"] - 16)
     assert mean["constant_50"] > mean["gaussian_50"] > 0
     assert names["exact"] == 8 and min(names["zero"]["untrained"]) == 8
     assert names["curves"]["untrained"][7] > 0

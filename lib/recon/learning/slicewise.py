@@ -1,4 +1,4 @@
-"""Apply a network to whole slices or tile by tile, and score what comes out.
+"""Apply a network to whole slices or patch by patch, and score what comes out.
 
 A network's ``margin`` is by how many pixels on each side its output is smaller than its input (0
 for padded ones). Slices are continued by that much before anything else (the paper's pre-padding,
@@ -40,21 +40,21 @@ def whole(network: nn.Module, slices: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def tiled(network: nn.Module, slices: Tensor, tile: int) -> Tensor:
-    """The same by input tiles of ``tile`` pixels, whose outputs are laid side by side (figure 1b).
+def tiled(network: nn.Module, slices: Tensor, size: int) -> Tensor:
+    """The same by patches of ``size`` pixels, whose outputs are laid side by side (figure 1b).
 
-    Tiles begin every ``tile - 2 * margin`` pixels; those at the end are as large as what is left.
-    `recon.learning.tiling.apply_tiled` would give padded tiles their margin, and leave images as
+    Patches begin every ``size - 2 * margin`` pixels; those at the end are as large as what is left.
+    `recon.learning.tiling.apply_tiled` would give padded patches their margin, and leave images as
     small as these whole; here seams are what is to be seen, so only its plan is used.
 
     Raises
     ------
     ValueError
-        If a tile is no larger than the margins.
+        If a patch is no larger than the margins.
     """
-    step = tile - 2 * network.margin
+    step = size - 2 * network.margin
     if step < 1:
-        raise ValueError(f"tiles of {tile} pixels vanish in a margin of {network.margin}")
+        raise ValueError(f"patches of {size} pixels vanish in a margin of {network.margin}")
     padded = network.margin == 0
     _, field = analyse(network, 0 if padded else None, approximate=padded, check=False)
     plan = plan_tiles(None, field, tuple(slices.shape[-2:]), step, proven=False)
@@ -73,7 +73,7 @@ def _apply(network: nn.Module, images: Tensor) -> Tensor:
     """A network on a batch, so that the sums of a pixel do not depend on the size of its image.
 
     torch gives a single image of less than 20,480 values to another convolution, which adds in
-    another order; tiles would then differ from whole slices by rounding. So a single image is
+    another order; patches would then differ from whole slices by rounding. So a single image is
     computed twice. The layout in memory is fixed for the same reason.
     """
     network.to(memory_format=torch.contiguous_format).eval()
@@ -96,8 +96,8 @@ def scores(
 ) -> pd.DataFrame:
     """PSNR and SSIM of blocks of adjacent slices.
 
-    The data range is the maximum of the volume; SSIM has a 7 x 7 uniform window and is averaged
-    over slices.
+    The data range is the maximum of the given slices; SSIM has a 7 x 7 uniform window and is
+    averaged over slices.
 
     Parameters
     ----------
@@ -164,14 +164,16 @@ def _rows(found: Mapping[str, float], method: str, volume: str, contrast: str, f
 
 
 def reach(difference: Tensor, tile: int) -> pd.Series:
-    """Root mean square difference at every distance in pixels from the nearest seam between tiles.
+    """Root mean square difference at every distance from the nearest seam between patches.
+
+    Distances are in pixels.
 
     Parameters
     ----------
     difference : Tensor
         ``(n, 1, height, width)``: tiled minus whole, of a padded network.
     tile : int
-        Side of the tiles; the borders of the slice are no seams.
+        Side of the patches of a padded network; the borders of the slice are no seams.
     """
     distances = []
     for length in difference.shape[-2:]:

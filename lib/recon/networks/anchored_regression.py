@@ -5,10 +5,15 @@ block* computes what each of several regressors would predict, and weighs the pr
 near the pixel's features lie to each regressor's anchor. Everything happens on the grid of the
 small image; the last block predicts all pixels of the large one at once, as channels.
 
-Both networks build the branches of the published code of CARN (ofsoundof/CARN): a block ``only``
-for networks of one block, and ``first``, ``middle`` and ``last`` for longer ones. One of the two
-kinds is never called, and its weights are dead: they are counted as trainable parameters, and no
-gradient reaches them. They are built here because table 1 of Stoian (2020) counts them.
+Both networks build a block ``only`` for networks of one block, and ``first``, ``middle`` and
+``last`` for longer ones. One of the two kinds is never called, and its weights are dead: they are
+counted as trainable parameters, and no gradient reaches them. They are built here because the
+counts in table 1 of Stoian (2020) fit such a network. The published code of CARN (ofsoundof/CARN,
+``model.py`` at 13fbf9b) builds only the kind that it calls; the report's program is not public.
+
+As in that code, every block of CARN whose output has as many channels as its input has a shortcut:
+the block that predicts the pixels of the large image too, where ``channels == scale**2``. Where New
+CARN has shortcuts is not in the report's words; here around all blocks but that last one.
 """
 
 from collections.abc import Callable
@@ -20,6 +25,13 @@ from torch.nn.utils.parametrizations import weight_norm
 from recon.classical.interpolation import enlarge
 
 QUIET = 0.1  # factor of the first weights into the output: the start is near bicubic
+
+
+@torch.no_grad()
+def _quiet(*weights: Tensor) -> None:
+    """Shrink first weights in place."""
+    for weight in weights:
+        weight *= QUIET
 
 
 def regress(regressors: Tensor, anchors: Tensor) -> Tensor:
@@ -54,11 +66,9 @@ class RegressionBlock(nn.Module):
         """``(batch, features, h, w)`` to ``(batch, outputs, h, w)``."""
         return regress(self.regressors(features), self.anchors(features))
 
-    @torch.no_grad()
     def quieten(self) -> None:
         """Start with a small output."""
-        self.regressors.weight *= QUIET
-        self.regressors.bias *= QUIET
+        _quiet(self.regressors.weight, self.regressors.bias)
 
 
 class NewRegressionBlock(nn.Module):
@@ -77,18 +87,16 @@ class NewRegressionBlock(nn.Module):
         """``(batch, features, h, w)`` to ``(batch, outputs, h, w)``."""
         return self.linear(regress(self.regressors(features), self.anchors(features)))
 
-    @torch.no_grad()
     def quieten(self) -> None:
         """Start with a small output: short filters, of any direction."""
-        self.linear.parametrizations.weight.original0 *= QUIET
-        self.linear.bias *= QUIET
+        _quiet(self.linear.parametrizations.weight.original0, self.linear.bias)
 
 
 Block = Callable[[int, int, int], nn.Module]
 
 
 class Chain(nn.Module):
-    """Regression blocks one after the other, with a shortcut around all but the last.
+    """Regression blocks one after the other, with shortcuts around all but the last, or around all.
 
     Parameters
     ----------
@@ -98,10 +106,19 @@ class Chain(nn.Module):
         Channels between blocks, channels of the last one, anchors of each.
     ends, middle : callable
         Make the blocks ``only``, ``first`` and ``last``, and those between.
+    through : bool
+        A shortcut around the block that draws the output too; needs ``channels == outputs``.
     """
 
     def __init__(
-        self, blocks: int, channels: int, outputs: int, anchors: int, ends: Block, middle: Block
+        self,
+        blocks: int,
+        channels: int,
+        outputs: int,
+        anchors: int,
+        ends: Block,
+        middle: Block,
+        through: bool = False,
     ):
         super().__init__()
         if blocks < 1:
@@ -114,17 +131,20 @@ class Chain(nn.Module):
         self.last = ends(channels, outputs, anchors)
         self.only.quieten()
         self.last.quieten()
+        self.through = through
+        if through:  # all blocks add to the output
+            for block in (self.first, *self.middle):
+                block.quieten()
 
     def forward(self, features: Tensor) -> Tensor:
         """``(batch, channels, h, w)`` to ``(batch, outputs, h, w)``."""
-        if self.blocks == 1:
-            return self.only(features)
-        for block in (self.first, *self.middle):
+        *inner, last = (self.first, *self.middle, self.last) if self.blocks > 1 else (self.only,)
+        for block in inner:
             features = features + block(features)
-        return self.last(features)
+        return features + last(features) if self.through else last(features)
 
     def extra_repr(self) -> str:
-        return f"blocks={self.blocks}"
+        return f"blocks={self.blocks}, through={self.through}"
 
 
 class CARN(nn.Module):
@@ -150,7 +170,10 @@ class CARN(nn.Module):
             layers += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.PReLU(outputs)]
         self.features = nn.Sequential(*layers)
         block = RegressionBlock
-        self.chain = Chain(blocks, channels, scale**2, anchors, block, block)
+        through = channels == scale**2
+        self.chain = Chain(blocks, channels, scale**2, anchors, block, block, through)
+        if through:
+            _quiet(layers[-2].weight, layers[-2].bias)
 
     def forward(self, low: Tensor) -> Tensor:
         """``(batch, 1, h, w)`` to ``(batch, 1, scale h, scale w)``."""

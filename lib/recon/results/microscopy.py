@@ -63,7 +63,8 @@ def extrapolated(runs: pd.DataFrame, shape: tuple[int, ...]) -> Any:
     Parameters
     ----------
     runs : pd.DataFrame
-        From ``benchmarks/large_volume.py``: a row a run; runs of one width are added up.
+        From ``benchmarks/large_volume.py``: a row a run. Rates are those of all runs of a width;
+        a part of the volume that two runs computed was done once.
     shape : tuple of int
         Voxels of the other volume.
     """
@@ -71,24 +72,38 @@ def extrapolated(runs: pd.DataFrame, shape: tuple[int, ...]) -> Any:
     for width, part in runs.groupby("width"):
         total = part[["voxels", "seconds", "processor_seconds", "simulation_seconds"]].sum()
         busy = total.processor_seconds - total.simulation_seconds
+        done = _done(part)
         whole = np.prod([int(n) for n in part["shape"].iloc[0].split(" x ")], dtype=np.int64)
         need = np.prod(shape, dtype=np.int64)
         lines.append(
             [
                 f"{width}",
                 f"{part['shape'].iloc[0]}, {part.gigabytes.iloc[0]:.1f} GB",
-                f"{total.voxels / 1e6:,.0f} million ({total.voxels / whole:.1%})",
+                f"{done / 1e6:,.0f} million ({done / whole:.1%})",
                 f"{len(part)}",
+                ", ".join(dict.fromkeys(part.commit)),
                 f"{part.peak_mb.max():,.0f} of {part.cap_mb.max():,.0f} MB",
                 f"{total.voxels / busy:,.0f}",
                 f"{need / (total.voxels / busy) / 3600:.1f} h",
                 f"{need / (total.voxels / total.seconds) / 3600:.1f} h",
             ]
         )
-    made = runs.iloc[-1]
+    device = ", ".join(dict.fromkeys(runs.device))
     caption = (
-        f"Part of a large volume, on one thread of {made.device}, commit {made.commit}; then the "
+        f"Part of a large volume, on one thread of {device}; then the "
         f"hours for {' x '.join(map(str, shape))} voxels at that rate (the paper's: {PAPER_HOURS})"
     )
-    heads = ["Width", "Volume", "Voxels done", "Runs", "Peak memory", "Voxels a CPU second"]
-    return html_table(caption, [*heads, "Network alone", "By the clock"], lines)
+    heads = ["Width", "Volume", "Voxels done", "Runs", "Commits", "Memory, at most"]
+    heads += ["Voxels a CPU second", "Network alone", "By the clock"]
+    return html_table(caption, heads, lines)
+
+
+def _done(runs: pd.DataFrame) -> float:
+    """Voxels of the tiles that any of the runs computed, each counted once."""
+    reached, voxels = 0, 0.0
+    for run in runs.sort_values("resumed_at").itertuples():
+        end = run.resumed_at + run.tiles_done
+        fresh = max(end - max(reached, run.resumed_at), 0)
+        voxels += run.voxels * fresh / run.tiles_done
+        reached = max(reached, end)
+    return voxels

@@ -76,41 +76,48 @@ def difference_maps(
     return figure
 
 
-def profiles(lines: Mapping[str, Mapping[str, np.ndarray]], seam: float) -> Figure:
-    """Values along one image line that crosses a seam, one column a factor (figure 4).
+def profiles(
+    lines: Mapping[str, Mapping[str, tuple[np.ndarray, np.ndarray]]], seam: float
+) -> Figure:
+    """Values along image lines that cross a seam, a row a factor, a column a size (figure 4).
 
     Parameters
     ----------
     lines : mapping
-        By column title and label: ``(width,)``. The first label of a column is the whole slice;
-        below, the others are drawn as differences from it.
+        By row title and column title: ``(width,)`` of the whole slice and of the patches. Below
+        them their difference is drawn; a row has one scale for either.
     seam : float
-        Place of the seam on the line.
+        Place of the seam on every line.
     """
+    columns = max(len(row) for row in lines.values())
     figure, axes = plt.subplots(
-        2,
-        len(lines),
-        figsize=(8.6, 4.2),
-        height_ratios=(3, 2),
+        2 * len(lines),
+        columns,
+        figsize=(8.6, 3.4 * len(lines)),
+        height_ratios=(3, 2) * len(lines),
         layout="constrained",
         sharex=True,
         sharey="row",
         squeeze=False,
     )
-    for (above, below), (title, curves) in zip(axes.T, lines.items(), strict=True):
-        (first, reference), *others = curves.items()
-        above.plot(reference, label=first, color="black", linewidth=2.2, alpha=0.5)
-        for colour, (label, values) in zip(COLOURS, others, strict=False):
-            above.plot(values, label=label, color=colour, linewidth=1)
-            below.plot(values - reference, color=colour, linewidth=1)
-        for axis in (above, below):
-            axis.axvline(seam, color=COLOURS[7], linewidth=0.8, linestyle=":")
-        above.set_title(title)
+    for axis in axes.flat:
+        axis.set_visible(False)
+    for number, (name, row) in enumerate(lines.items()):
+        pair = axes[2 * number : 2 * number + 2]
+        for (above, below), (title, (whole, pieces)) in zip(pair.T, row.items(), strict=False):
+            above.plot(whole, label="whole slice", color="black", linewidth=2.2, alpha=0.5)
+            above.plot(pieces, label="by patches", color=COLOURS[0], linewidth=1)
+            below.plot(pieces - whole, color=COLOURS[0], linewidth=1)
+            for axis in (above, below):
+                axis.set_visible(True)
+                axis.axvline(seam, color=COLOURS[7], linewidth=0.8, linestyle=":")
+            above.set_title(f"{name}, {title}")
+        pair[0, 0].set_ylabel("intensity")
+        pair[1, 0].set_ylabel("patches - whole")
+    for below in axes[-1]:
         below.set_xlabel("pixel along the line")
-    axes[0, 0].set_ylabel("intensity")
-    axes[1, 0].set_ylabel("tiles - whole")
     handles = axes[0, 0].get_legend_handles_labels()
-    figure.legend(*handles, loc="outside upper center", ncols=5, frameon=False)
+    figure.legend(*handles, loc="outside upper center", ncols=2, frameon=False)
     return figure
 
 

@@ -113,15 +113,23 @@ def _plain(metric: str, value: float) -> str:
     return f"{value:.{DIGITS.get(metric, 4)}f}"
 
 
-def count_rows(counts: Mapping[str, Mapping[str, float]], scale: float) -> list[dict[str, Any]]:
-    """Rows of what is counted, not measured: method to metric to number."""
+def count_rows(counts: Mapping[str, Mapping], scale: float, bound: str = "") -> list[dict]:
+    """Rows of what is counted, not measured: method to metric to number.
+
+    `bound` names a method whose metrics less those of every other method get rows too.
+    """
     fields = {"data": "any", "task": "count", "contrast": "all", "region": "full"}
     fields |= {"accel": scale, "effective_accel": float(scale), "n": 1, "unit": "network"}
-    return [
-        {**fields, "method": method, "metric": metric, "value": value, "ci95": [value, value]}
-        for method, metrics in counts.items()
-        for metric, value in metrics.items()
-    ]
+    rows = []
+    for method, metrics in counts.items():
+        for metric, value in metrics.items():
+            row = {**fields, "method": method, "metric": metric}
+            rows.append({**row, "value": value, "ci95": [value, value]})
+            if bound and method != bound and metric in counts[bound]:
+                gap = {"value": counts[bound][metric] - value, "p_value": 1.0}  # no test on one
+                gap["ci95"] = [gap["value"]] * 2
+                rows.append({**row, **gap, "method": bound, "against": method})
+    return rows
 
 
 def neighbours(paper: Paper, methods: Iterable[str]) -> list[tuple[str, str]]:

@@ -1,14 +1,42 @@
-"""Figures of tiling: what a tile does to an image, and how far a network really looks."""
+"""Figures of tiling: what a tile does to an image, how far a network looks; and stored timings."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 
 from recon.results.figures import COLOURS, show
+from recon.results.html import Html, html_table
 
-__all__ = ["error_maps", "gradient_maps", "margin_curves"]
+__all__ = ["benchmark", "error_maps", "gradient_maps", "margin_curves"]
+
+MADE_BY = ["device", "threads", "commit"]  # columns that go into the caption
+
+
+def benchmark(path: Path, caption: str) -> Html:
+    """The stored rows of a benchmark of the same name, or how to make them.
+
+    Parameters
+    ----------
+    path : Path
+        A CSV file that ``benchmarks/<name>.py --store`` writes, or would.
+    caption : str
+        What the table shows; machine, threads and commit are added.
+    """
+    if not path.is_file():
+        return Html(
+            f"<p>{caption}: no run is stored. "
+            f"<code>python benchmarks/{path.stem}.py --store</code> makes one; it wants a machine "
+            "that does nothing else.</p>"
+        )
+    rows = pd.read_csv(path)
+    made = "; ".join(f"{name} {', '.join(map(str, rows[name].unique()))}" for name in MADE_BY)
+    shown = rows.drop(columns=MADE_BY)
+    heads = [name.replace("_", " ") for name in shown.columns]
+    return html_table(f"{caption} ({made})", heads, shown.itertuples(index=False))
 
 
 def error_maps(maps: Mapping[str, Mapping[str, np.ndarray]]) -> Figure:
@@ -86,10 +114,13 @@ def gradient_maps(maps: Mapping[str, np.ndarray], radii: Sequence[float]) -> Fig
         1, columns, figsize=(8.6, 8.6 / columns + 0.35), layout="constrained", squeeze=False
     )
     for axis, (title, one), radius in zip(axes[0], maps.items(), radii, strict=True):
-        logs = np.log10(np.maximum(one / one.max(), 1e-5)) + 5
-        show(axis, logs, 5, title, "magma")
+        logs = np.log10(np.maximum(one / one.max(), 1e-5))
+        show(axis, logs, 0, title, "magma")
+        axis.images[0].set_clim(-5, 0)
         middle = one.shape[0] // 2
         corner = middle - radius - 0.5
         axis.add_patch(plt.Rectangle((corner, corner), 2 * radius + 1, 2 * radius + 1,
                                      fill=False, edgecolor=COLOURS[5]))  # fmt: skip
+    bar = figure.colorbar(axes[0, 0].images[0], ax=axes, shrink=0.8, pad=0.01)
+    bar.set_label("log10 of gradient / its maximum")
     return figure

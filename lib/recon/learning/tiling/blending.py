@@ -1,7 +1,8 @@
-"""Tiles as common tools put them together: overlapping patches, averaged under a window.
+"""Tiles as common tools put them together: overlapping patches, averaged or cropped.
 
-MONAI (Cardoso et al. 2022), nnU-Net (Isensee et al. 2021) and TorchIO (Pérez-García et al. 2021)
-differ in the window and in the overlap. All of them soften seams; none removes their cause.
+MONAI (Cardoso et al. 2022) and nnU-Net (Isensee et al. 2021) average, under a window; that softens
+seams and leaves their cause. TorchIO (Pérez-García et al. 2021) averages if told to. Its default
+crops half the overlap from every patch, which is exact once that half is the network's margin.
 """
 
 from itertools import product
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 
 from recon.errors import InputError
 
-__all__ = ["WINDOWS", "blend", "starts", "window"]
+__all__ = ["WINDOWS", "blend", "crop_overlap", "starts", "window"]
 
 WINDOWS = ("constant", "gaussian", "hann")
 
@@ -59,9 +60,7 @@ def blend(network: nn.Module, image: Tensor, patch: int, overlap: float, kind: s
     kind : str
         See `window`.
     """
-    height, width = image.shape[-2:]
-    if min(height, width) < patch or not 0 <= overlap < 1:
-        raise InputError(f"patch {patch} and overlap {overlap} do not go with {height} x {width}.")
+    height, width = _fitting(image, patch, overlap, 0 <= overlap < 1)
     weights = window(kind, patch).to(image)
     total, norm = None, torch.zeros(height, width).to(image)
     shared = int(patch * overlap)
@@ -73,3 +72,43 @@ def blend(network: nn.Module, image: Tensor, patch: int, overlap: float, kind: s
         total[at] += weights * result
         norm[at] += weights
     return total / norm
+
+
+@torch.no_grad()
+def crop_overlap(network: nn.Module, image: Tensor, patch: int, overlap: int) -> Tensor:
+    """Outputs of overlapping patches without half the overlap: TorchIO's default.
+
+    What ``GridSampler`` and ``GridAggregator(overlap_mode="crop")`` do: patches begin every
+    ``patch - overlap`` pixels, the last one ends with the image; half the overlap is cropped on
+    each side that is no border of the image; where patches still overlap, the later one stays.
+
+    Parameters
+    ----------
+    network : nn.Module
+        That keeps the size.
+    image : (1, channels, height, width) Tensor
+        At least as large as a patch.
+    patch, overlap : int
+        Pixels along each side; the overlap is even.
+    """
+    height, width = _fitting(image, patch, overlap, 0 <= overlap < patch and overlap % 2 == 0)
+    drawn = None
+    for top, left in product(starts(height, patch, overlap), starts(width, patch, overlap)):
+        result = network(image[..., top : top + patch, left : left + patch])
+        if drawn is None:
+            drawn = image.new_zeros(*result.shape[:2], height, width)
+        rows, columns = (
+            slice(overlap // 2 * (at > 0), patch - overlap // 2 * (at + patch < length))
+            for at, length in ((top, height), (left, width))
+        )
+        there = drawn[..., top : top + patch, left : left + patch]
+        there[..., rows, columns] = result[..., rows, columns]
+    return drawn
+
+
+def _fitting(image: Tensor, patch: int, overlap: float, sound: bool) -> tuple[int, int]:
+    """Height and width of an image that the patches fit."""
+    height, width = image.shape[-2:]
+    if min(height, width) < patch or not sound:
+        raise InputError(f"patch {patch} and overlap {overlap} do not go with {height} x {width}.")
+    return height, width

@@ -35,18 +35,29 @@ def noisy_slices(
 
 
 def fit_denoiser(
-    network: nn.Module, clean: Tensor, noise: float, schedule: Steps, seed: int, label: str
+    network: nn.Module,
+    clean: Tensor,
+    noise: float,
+    schedule: Steps,
+    seed: int,
+    label: str,
+    around: int = 0,
 ) -> list[float]:
     """Train in place on patches with fresh noise; the loss of every step.
 
-    A network of valid convolutions is held against the middle of each patch.
+    Every network draws patches of the same size, ``schedule.patch``; one of valid convolutions is
+    given what it takes away besides.
 
     Parameters
     ----------
     network : nn.Module
+        With a ``margin``: by how many pixels a side its output is smaller than its input.
     clean : (slices, 1, height, width) Tensor
     noise : float
         Standard deviation of the white noise.
+    around : int
+        Pixels that are drawn on each side of a patch. With the largest margin among several
+        networks they all learn from the same patches under the same noise.
     """
     generator = torch.Generator().manual_seed(seed)
     optimiser = torch.optim.AdamW(network.parameters(), lr=schedule.rate)
@@ -55,12 +66,11 @@ def fit_denoiser(
     losses = []
     for _ in tqdm(range(schedule.steps), label, mininterval=2):
         target = torch.cat(
-            [_patch(clean, schedule.patch, generator) for _ in range(schedule.batch)]
+            [_patch(clean, schedule.patch + 2 * around, generator) for _ in range(schedule.batch)]
         )
         given = target + noise * torch.randn(target.shape, generator=generator)
-        output = network(given.to(place))
-        lost = (target.shape[-1] - output.shape[-1]) // 2
-        loss = F.mse_loss(output, F.pad(target, (-lost,) * 4).to(place))
+        output = network(F.pad(given, (network.margin - around,) * 4).to(place))
+        loss = F.mse_loss(output, F.pad(target, (-around,) * 4).to(place))
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -95,10 +105,12 @@ def gradient_map(network: nn.Module, images: Tensor, size: int) -> np.ndarray:
     (size, size) ndarray
     """
     top, left = ((n - size) // 2 for n in images.shape[-2:])
-    given = images[..., top : top + size, left : left + size].clone().requires_grad_()
+    place = next(network.parameters()).device
+    given = images[..., top : top + size, left : left + size].to(place, copy=True)
+    given.requires_grad_()
     output = network(given)
     output[..., output.shape[-2] // 2, output.shape[-1] // 2].sum().backward()
-    return given.grad.abs().mean(dim=(0, 1)).numpy()
+    return given.grad.abs().mean(dim=(0, 1)).cpu().numpy()
 
 
 def half_width(magnitude: np.ndarray, share: float = 0.95) -> int:
