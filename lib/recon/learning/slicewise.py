@@ -194,7 +194,7 @@ def worst_seam(difference: Tensor, tile: int) -> tuple[int, int, int]:
     return int(number), int(row), int(columns[which])
 
 
-def timings(runs: Mapping[str, Callable[[], object]], repeats: int = 5) -> pd.DataFrame:
+def timings(runs: Mapping[str, Callable[[], object]], repeats: int = 8) -> pd.DataFrame:
     """Seconds of each of several functions, called in turn so that all meet the same machine.
 
     Returns
