@@ -8,18 +8,32 @@ import pytest
 import torch
 from PIL import Image
 
+from recon.classical import denoisers
+from recon.classical.denoisers import noise_level
+from recon.data.oct_files import Truth
 from recon.errors import InputError
-from recon.learning import denoising, pretraining, translator
+from recon.learning import denoising, pretraining, telling_apart, translation_scores, translator
 from recon.learning.adversarial import TranslationSchedule
 from recon.learning.translation_scores import domain_gaps, tracked
 from recon.learning.translator_settings import TRANSLATORS
 from recon.networks.cyclegan import Generator, HDCycleGAN
 from recon.networks.domain_norm import DomainNorm, start_from_input, with_domain_norm
 from recon.paths import project_root
-from recon.results import claims, store
+from recon.phantoms.retina import BOUNDARIES
+from recon.results import claims, store, verdicts
 from recon.results import denoising as tables
 from recon.results.borders import border_rows, borders_table
+from recon.results.denoising_rows import margins, short_of
+from recon.results.statistics import summarise
 from test_denoising_scores import band
+
+
+def flat_truth():
+    """An eye whose retina is 60 pixels thick everywhere."""
+    rows = np.linspace(20, 80, len(BOUNDARIES))
+    rows[BOUNDARIES.index("RPE")] = rows[BOUNDARIES.index("ILM")] + 60
+    return Truth(np.repeat(rows[:, None], 128, 1)[None], np.zeros((1, 96, 128)), "none", (0, 0))
+
 
 SIZES = {"width": 4, "depth": 2, "blocks": 1, "discriminator_width": 4, "discriminator_depth": 3}
 SHAPE = (48, 64)
@@ -86,11 +100,105 @@ def test_noise_is_seen_through_the_norm_of_the_domains(shared):
 
 def test_one_threshold_tells_noise_and_says_so_of_unseen_images():
     trained, unseen = ((domain(0.12, seed), domain(0.06, seed + 500)) for seed in (0, 1000))
-    found = pretraining.classification(SIZES, trained, unseen, SHAPE, 30)
+    found = telling_apart.classification(SIZES, trained, unseen, SHAPE, 30)
     assert found["one threshold"] > 0.8
     assert found["discriminator, domain normalisation"] > 0.8
     alike = (domain(0.1, 0), domain(0.1, 500)), (domain(0.1, 1000), domain(0.1, 1500))
-    assert pretraining.classification(SIZES, *alike, SHAPE, 1)["one threshold"] < 0.85
+    assert telling_apart.classification(SIZES, *alike, SHAPE, 1)["one threshold"] < 0.85
+
+
+def test_all_judges_of_noise_see_the_same_part_of_an_image():
+    """Noise that differs beyond the crops' corner alone helps nobody."""
+
+    def beyond(noise, seed, count=12):
+        images = domain(0.1, seed, count)
+        for image, other in zip(images, domain(noise, seed, count), strict=True):
+            image[:, 32:] = other[:, 32:]
+            image[0, 0] = 1  # the maximum, by which an image is divided, lies inside
+        return images
+
+    trained, unseen = ((beyond(0.2, seed), beyond(0.02, seed + 500)) for seed in (0, 1000))
+    part = (SHAPE[0], 32)
+    assert telling_apart.classification(SIZES, trained, unseen, part, 1)["one threshold"] < 0.85
+    whole = telling_apart.classification(SIZES, trained, unseen, SHAPE, 1)
+    assert whole["one threshold"] > 0.9
+
+
+def test_a_denoiser_is_timed_on_a_b_scan(monkeypatch):
+    """Not on noise: how long some methods take depends on what they are shown."""
+    seen = []
+    monkeypatch.setattr(
+        translation_scores, "available", lambda: {"median": lambda image, _: seen.append(image)}
+    )
+    found = translation_scores.time_denoisers(Generator(4, 2, 1).eval(), 1, (64, 64))
+    assert set(found) == {"median", "hdcyclegan"}
+    assert noise_level(seen[0]) < 0.1 < seen[0].max() <= 1
+    assert seen[0][:8].mean() < seen[0].mean()  # dark above the retina
+
+
+def test_bm3d_takes_one_thread_as_the_others_do(monkeypatch):
+    """On its own the package takes all there are. A stand-in: it is not installed everywhere."""
+    taken = []
+
+    class Package:
+        class BM3DProfile:
+            num_threads = 0
+
+        @staticmethod
+        def bm3d(image, sigma, profile="np"):
+            taken.append(profile.num_threads)
+            return image
+
+    monkeypatch.setattr(denoisers, "_bm3d", Package)
+    denoisers._bm3d_denoiser(band(0, 0.1), 2)
+    assert taken == [1]
+
+
+def test_what_is_asked_of_our_variant_says_so():
+    for claim in claims.load("manakov-2019").claims:
+        if any("domain" in part.methods for part in claim.parts):
+            assert "[asked of our variant]" in claim.place and "(ours)" in claim.statement, claim.id
+
+
+def claimed_scores(gain):
+    """Four volumes: a method ahead by 10 % in CNR and MSR, and by `gain` dB in PSNR."""
+    import pandas as pd
+
+    base = {"cnr": 4.0, "msr": 3.0, "psnr": 20.0, "ssim": 0.8}
+    ahead = {"cnr": 4.4, "msr": 3.3, "psnr": 20.0 + gain, "ssim": 0.8}
+    fields = {"contrast": "all eyes", "effective_accel": 1.0, "region": "full"}
+    return pd.DataFrame(
+        {"volume": v, "method": m, "metric": k, "value": value + 0.01 * v, **fields}
+        for v in range(4)
+        for m, values in (("raw", base), ("median", base), ("hdcyclegan", ahead))
+        for k, value in values.items()
+    )
+
+
+@pytest.mark.parametrize(("gain", "low", "widens"), [(0.5, True, True), (8.0, False, False)])
+def test_low_gains_and_wider_margins(gain, low, widens):
+    scores = claimed_scores(gain)
+    about = {"data": "simulated_retina", "task": "denoising", "accel": 5}
+    rows = short_of(scores, 1, "raw_1db", ["median", "hdcyclegan"], **about)
+    assert {row["against"] for row in rows} == {"median", "hdcyclegan"}  # and no value of its own
+    ahead = margins(scores, "hdcyclegan", ["median", "bm3d"])
+    rows += summarise(ahead, [("intra", "inter")], **about)
+    run = store.Run("hdcyclegan", "quick", {}, rows, {})
+    found = verdicts.judge_all(claims.load("manakov-2019"), store.frame([run]))
+    said = {one.claim.id: {o.outcome for o in one.outcomes} for one in found}
+    assert said["1-small-gain"] == (
+        {"holds", "untested"} if low else {"holds", "fails", "untested"}
+    )
+    assert said["1-margin-widens"] == ({"holds", "untested"} if widens else {"fails", "untested"})
+
+
+def test_being_behind_in_both_is_no_wider_margin():
+    scores = claimed_scores(-4.0)
+    behind = scores.metric.isin(["cnr", "msr"]) & (scores.method == "hdcyclegan")
+    scores.loc[behind, "value"] *= 0.89
+    ahead = margins(scores, "hdcyclegan", ["median"])
+    table = ahead.pivot(index="volume", columns="method", values="value")
+    assert (table.intra < 0).all() and (table.inter == 0).all()
 
 
 def test_the_best_checkpoint_is_kept_and_found_again(tmp_path, monkeypatch):
@@ -169,6 +277,10 @@ def test_the_chapter_on_folders_of_real_images_and_on_images_without_partners(pa
     real = {row["metric"] for row in names["real_rows"]}
     assert real == {"cnr", "cnr_coded", "msr"}
     assert len(list((pairs.parent / "runs").glob("*_rating*"))) == 2
+    assert names["rated"][1:] == ["wavelet", "hdcyclegan", "domain"]
+    assert len(names["samples"]) == sum(len(v.pairs) for v in names["test_volumes"])
+    assert len(names["samples"]) > len(names["test_volumes"])  # not one a volume
+    assert all(names["checks"][name] for name in ("hdcyclegan", "domain", "separate"))
     assert str(pairs) not in str(run.parameters)
 
 
@@ -233,3 +345,23 @@ def test_border_rows_are_in_micrometres():
     assert tables.value(rows, "map", "found")["value"] == 1
     assert "12 [12, 12]" in borders_table(rows, 4.0)
     assert tracked({}, []).empty
+
+
+def test_a_guess_of_the_thickness_is_compared_both_ways():
+    import pandas as pd
+
+    eyes = [
+        denoising.Volume(f"v{k}", "healthy", band(k, 0.1)[None], (), truth, ())
+        for k, truth in enumerate([flat_truth()] * 3)
+    ]
+    found = tracked({"map": [None] * 3}, eyes, typical=50.0)
+    guess = found[found.method == "guess"]
+    assert guess.thickness.tolist() == pytest.approx([10.0] * 3)
+    assert guess.thickness_bias.tolist() == pytest.approx([-10.0] * 3)
+    line = {"found": 1.0, "ilm": 2.0, "ilm_bias": -1.0, "rpe": 3.0, "rpe_bias": 1.0}
+    line |= {"thickness": 4.0, "thickness_bias": 2.0, "contrast": "healthy", "method": "map"}
+    lines = pd.DataFrame([{**line, "volume": f"v{k}"} for k in range(3)])
+    rows = border_rows(pd.concat([lines, guess]), 2.0, data="x", task="t", accel=5)
+    assert tables.value(rows, "guess", "thickness", "map")["value"] == pytest.approx(12)
+    assert tables.value(rows, "map", "ilm")["value"] == 4  # the guess has none, and takes none away
+    assert "mean of the tuning eyes" in borders_table(rows, 2.0)

@@ -94,6 +94,9 @@ def test_measured_scans_and_eyes_are_read_and_stored(small):
     kept = [row["value"] for row in kept if "against" not in row]
     assert kept and kept == pytest.approx([1] * len(kept))
     assert str(small.parent) not in str(run.parameters)
+    assert set(names["tried"][3]) == {0.0, 0.03} and all(v > 0 for v in names["tried"][3].values())
+    druses = [row for row in run.rows if row["region"] == "druse"]
+    assert bool(druses) == bool(names["at_druse"])
     drawn = sorted(p.stem.split("_")[-1] for p in (small.parent / "runs").glob("*.png"))
     assert drawn == ["eye", "lesion", "spots"]
     assert "U-Net at 3x" in names["lesion_tables"].sentences(
@@ -171,6 +174,24 @@ def test_rows_and_verdicts_say_what_was_read():
     flipped = lesions.assign(method=lesions.method.map({"full": "net", "net": "full"}))
     again = lesion_rows(flipped, ["k"], ("full",), "full", about)
     assert verdicts(again, "missed", "full", **whole) == {"net": "no"}
+
+
+def test_a_summary_names_methods_alone_and_all_that_share_a_place():
+    at = {"data": "x", "accel": 0.0, "region": "lesion", "metric": "missed", "diameter": 0.0}
+    shares = {"raw": 0.1, "average": 0.95, "a": 0.5, "b": 0.9, "c": 0.501, "full": 0.0}
+    rows = [{**at, "method": method, "value": value} for method, value in shares.items()]
+    names = {method: method.upper() for method in shares}
+    text = lesion_tables.summary(rows, names, 3.0)
+    assert text == "- x: missed least by A, C (50% of the lesions), most by B (90%)."
+    assert lesion_tables.summary(rows, {"raw": "RAW"}, 3.0) == ""
+
+
+def test_tuning_says_where_the_best_is_worse_than_nothing():
+    tried = {4: {0.0: 0.3, 0.01: 0.4, 0.1: 0.2}, 8: {0.0: 0.15, 0.01: 0.38, 0.1: 0.17}}
+    html = lesion_tables.tuning(tried, "NMSE")
+    first, second = html.split("<tr>")[2:4]
+    assert "<b>0.200</b>" in first and "yes" in first
+    assert "<b>0.170</b>" in second and "no" in second
 
 
 def test_what_was_missed_in_the_base_cannot_be_lost():

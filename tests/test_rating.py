@@ -102,3 +102,6 @@ def test_answers_that_cannot_be_are_refused(made, tmp_path):
     unequal = rating.Sample(samples[0].reference, {"one": np.zeros((3, 3))})
     with pytest.raises(InputError, match="unequal"):
         rating.page([unequal], tmp_path / "unequal.html")
+    many = rating.Sample(np.zeros((4, 4)), {f"m{k}": np.zeros((4, 4)) for k in range(11)})
+    with pytest.raises(InputError, match="11 images"):  # none is left out in silence
+        rating.page([many], tmp_path / "many.html")

@@ -20,7 +20,7 @@ from recon.learning.changes import (
     score_images,
     told_apart,
 )
-from recon.learning.telling_apart import learn_domains
+from recon.learning.pretraining import classify_domains
 from recon.networks.cyclegan import Discriminator
 from recon.paths import project_root
 from recon.phantoms import retina
@@ -133,7 +133,7 @@ def test_a_discriminator_learns_what_it_can_see():
     }
     model = VARIANTS["visible"].build(0, images, (32, 32), **TINY)
     before = [weight.clone() for weight in model.to_low.parameters()]
-    right = learn_domains(model, images, (32, 32), 40, device="cpu")
+    right = classify_domains(model, images["high"], images["low"], (32, 32), 40, device="cpu")
     assert len(right) == 40 and np.mean(right[-5:]) > 0.9
     assert all(map(torch.equal, before, model.to_low.parameters()))
 
@@ -202,6 +202,10 @@ def test_the_chapter_runs_on_a_folder_of_images(folders, given):
     assert not metrics & {"psnr truth", "edge blur"}  # real images have no truth
     assert len(names["models"]) == len(expected) * (1 if given else 2)
     assert {row["n"] for row in run.rows} == {3}
+    compared = sum(map(len, names["found"].values()))
+    assert names["several"] == (0 if given else compared) and compared > 0
+    panels = names["spectra"].axes[: len(names["maps"])]
+    assert {axis.get_xlabel() for axis in panels} == {"cycles per pixel"}
 
 
 def test_an_ablation_needs_both_domains(folders):

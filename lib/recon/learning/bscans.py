@@ -119,7 +119,7 @@ def find_regions(image: np.ndarray, levels: tuple[float, float] = LEVELS) -> Reg
 
 
 def register(moving: np.ndarray, fixed: np.ndarray, upsample: int = 1) -> tuple[float, float]:
-    """Shift (rows, columns) that moves an image onto another, by Fourier phase correlation.
+    """Shift (rows, columns) that moves an image onto another, by Fourier cross-correlation.
 
     Parameters
     ----------

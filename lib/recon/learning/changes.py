@@ -18,8 +18,8 @@ from recon.learning.adversarial import TranslationSchedule
 from recon.learning.artefacts import blurred_courses, edge_blur, grid_peak
 from recon.learning.denoising_scores import Pair, prepare, score
 from recon.learning.translation import denoise, draw_crops, translate
-from recon.networks.cyclegan import DOMAINS, Discriminator, HDCycleGAN, InstanceNorm
-from recon.networks.domain_norm import DomainNorm, measure
+from recon.networks.cyclegan import DOMAINS, HDCycleGAN
+from recon.networks.domain_norm import normalise_over_domains
 
 __all__ = [
     "VARIANTS",
@@ -81,7 +81,7 @@ class Variant:
             rng = np.random.default_rng(seed)
             crops = [draw_crops(images[domain], CROPS, shape, rng) for domain in DOMAINS]
             for domain in DOMAINS:
-                _normalise_over_domains(model.judge(domain)[0], torch.cat(crops))
+                normalise_over_domains(model.judge(domain)[0], torch.cat(crops))
         return model
 
     def schedule(self, schedule: TranslationSchedule) -> TranslationSchedule:
@@ -89,15 +89,6 @@ class Variant:
         if not self.switched:
             return schedule
         return replace(schedule, optimiser="split" if schedule.optimiser == "joint" else "joint")
-
-
-def _normalise_over_domains(judge: Discriminator, crops: torch.Tensor) -> None:
-    """Put `DomainNorm`, measured on crops of both domains, where a discriminator's norms were."""
-    for part in [*judge.modules()]:
-        for name, child in part.named_children():
-            if isinstance(child, InstanceNorm):
-                setattr(part, name, DomainNorm(child.num_channels))
-    measure(judge, crops)
 
 
 VARIANTS = {

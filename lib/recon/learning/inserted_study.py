@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from recon.classical import compressed_sensing
 from recon.data.fastmri import read_volume
 from recon.data.inserted import Pair, middle_slices, read_lesions
 from recon.data.inserted_oct import Scene
@@ -25,11 +26,48 @@ from recon.data.samples import collate
 from recon.learning.denoising import Stack
 from recon.learning.exams import FULL, REPEAT, Exam, level_of
 from recon.learning.false_structures import Detector, body_of, calibrate
-from recon.learning.losses import combine
+from recon.learning.losses import combine, nmse
 from recon.learning.metrics import CONTRASTS
 from recon.physics.sampling import effective_acceleration
 
-__all__ = ["detectors_for", "examine", "examine_bscans", "full_scans", "plain_scans"]
+__all__ = [
+    "detectors_for",
+    "examine",
+    "examine_bscans",
+    "full_scans",
+    "plain_scans",
+    "tune_sensing",
+]
+
+
+def tune_sensing(
+    slices: Sequence[Measurement], count: int, strengths: Sequence[float]
+) -> tuple[Callable[[Measurement], Tensor], dict[float, float]]:
+    """Compressed sensing at the strength that is best on some slices, beside zero filling.
+
+    Parameters
+    ----------
+    slices : sequence of Measurement
+        Not of the test set; `count` of them are taken, evenly.
+    count : int
+    strengths : sequence of float
+
+    Returns
+    -------
+    method : callable
+        As `recon.classical.compressed_sensing.tuned` gives it.
+    errors : dict
+        Mean NMSE by strength, on these slices; that of zero filling as strength 0.
+    """
+    places = range(0, len(slices), max(1, len(slices) // count))[:count]
+    picked = [slices[place] for place in places]
+    method, errors = compressed_sensing.tuned(picked, len(picked), strengths)
+    unfilled = [combine(item.image, item.target.shape[-2:]) for item in picked]
+    plain = [
+        nmse(image[None], item.target[None]).item()
+        for image, item in zip(unfilled, picked, strict=True)
+    ]
+    return method, {0.0: float(np.mean(plain)), **errors}
 
 
 def full_scans(pair: Pair, wanted: int = 1) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

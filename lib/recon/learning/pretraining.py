@@ -1,7 +1,7 @@
 """Pre-training of a translator's discriminator, which section 4 of Manakov 2019 suggests."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ from recon.networks import domain_norm
 from recon.networks.cyclegan import DOMAINS, HDCycleGAN
 from recon.results.staleness import code_sha256
 
-__all__ = ["beside", "calibrated", "classification", "classify_domains"]
+__all__ = ["beside", "calibrated", "classify_domains"]
 
 SEEN = 16  # crops of each domain that a normalisation is calibrated on
 
@@ -115,74 +115,3 @@ def beside(folder: Path, *words: object) -> Path:
     code = code_sha256(Path(__file__), Path(domain_norm.__file__))
     digest = hashlib.sha256(repr((*words, code)).encode()).hexdigest()[:8]
     return folder.with_name(f"{folder.name}-{digest}")
-
-
-def grain(image: np.ndarray) -> float:
-    """How grainy a B-scan ``(H, W)`` is: one number that grows with its speckle.
-
-    The median, over the pixels above the mean, of the absolute difference to the mean of the four
-    neighbours, over grey value.
-    """
-    middle = image[1:-1, 1:-1]
-    around = image[:-2, 1:-1] + image[2:, 1:-1] + image[1:-1, :-2] + image[1:-1, 2:]
-    bright = middle > middle.mean()
-    return float(np.median(np.abs(middle - around / 4)[bright] / middle[bright]))
-
-
-@torch.no_grad()
-def _accuracy(model: HDCycleGAN, images: tuple[list, list], shape: tuple[int, int]) -> float:
-    """Share of images that a shared discriminator gives to their own domain, of the two."""
-    model.eval()
-    hits = []
-    for place, domain in enumerate(images):
-        for image in domain:
-            part = image[: shape[0], : shape[1]] / image.max()
-            shown = torch.from_numpy(part)[None, None].to(next(model.parameters()).device)
-            scores = model.logits(shown, "high")[0]
-            own, other = (model.judge(d)[1] for d in (DOMAINS[place], DOMAINS[1 - place]))
-            hits.append(float(scores[own] > scores[other]))
-    return float(np.mean(hits))
-
-
-def classification(
-    sizes: Mapping[str, object],
-    images: tuple[list, list],
-    unseen: tuple[list, list],
-    shape: tuple[int, int],
-    steps: int,
-    seed: int = 0,
-    device: str = "auto",
-) -> dict[str, float]:
-    """How well real images of the domains can be told apart, on images that were not trained on.
-
-    Parameters
-    ----------
-    sizes : mapping
-        Of a model with a shared discriminator.
-    images, unseen : (list, list)
-        Of high and of low noise, ``(H, W)``: to learn from, to score on.
-    shape : (int, int)
-        Of the crops.
-    steps, seed, device
-        Of both trainings.
-
-    Returns
-    -------
-    dict
-        Accuracy of one threshold on `grain`, of a discriminator with instance normalisation, and
-        with domain normalisation, trained alike.
-    """
-    values = [np.array([grain(image) for image in domain]) for domain in images]
-    cuts = np.unique(np.concatenate(values))
-    right = [np.mean([(values[0] > c).mean(), (values[1] <= c).mean()]) for c in cuts]
-    cut = cuts[int(np.argmax(right))]
-    seen = [[grain(image) > cut for image in domain] for domain in unseen]
-    found = {"one threshold": float((np.mean(seen[0]) + 1 - np.mean(seen[1])) / 2)}
-    for name, domain in (("instance normalisation", False), ("domain normalisation", True)):
-        torch.manual_seed(seed)
-        model = HDCycleGAN(**sizes)
-        if domain:
-            calibrated(model, *images, shape, seed)
-        classify_domains(model, *images, shape, steps, seed=seed, device=device)
-        found[f"discriminator, {name}"] = _accuracy(model, unseen, shape)
-    return found

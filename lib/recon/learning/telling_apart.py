@@ -1,66 +1,91 @@
-"""Can a discriminator tell two levels of noise apart, if that is all it is asked to do?"""
+"""Can the domains be told apart by their noise, by a discriminator or by one number?"""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import torch
-from torch.nn.functional import cross_entropy
-from tqdm import tqdm
 
-from recon.data.measurement import seed_of
-from recon.learning.training import pick_device
-from recon.learning.translation import draw_crops
+from recon.learning.pretraining import calibrated, classify_domains
 from recon.networks.cyclegan import DOMAINS, HDCycleGAN
 
-__all__ = ["learn_domains"]
+__all__ = ["classification", "grain"]
 
 
-def learn_domains(
-    model: HDCycleGAN,
-    images: Mapping[str, Sequence[np.ndarray]],
+def grain(image: np.ndarray) -> float:
+    """How grainy a B-scan ``(H, W)`` is: one number that grows with its speckle.
+
+    The median, over the pixels above the mean, of the absolute difference to the mean of the four
+    neighbours, over grey value.
+    """
+    middle = image[1:-1, 1:-1]
+    around = image[:-2, 1:-1] + image[2:, 1:-1] + image[1:-1, :-2] + image[1:-1, 2:]
+    bright = middle > middle.mean()
+    return float(np.median(np.abs(middle - around / 4)[bright] / middle[bright]))
+
+
+@torch.no_grad()
+def _accuracy(model: HDCycleGAN, images: tuple[list, list]) -> float:
+    """Share of images that a shared discriminator gives to their own domain, mean of both."""
+    model.eval()
+    device = next(model.parameters()).device
+    shares = []
+    for place, domain in enumerate(images):
+        own, other = (model.judge(d)[1] for d in (DOMAINS[place], DOMAINS[1 - place]))
+        hits = []
+        for image in domain:
+            scores = model.logits(torch.from_numpy(image)[None, None].to(device), "high")[0]
+            hits.append(float(scores[own] > scores[other]))
+        shares.append(np.mean(hits))
+    return float(np.mean(shares))
+
+
+def _parts(images: list[np.ndarray], shape: tuple[int, int]) -> list[np.ndarray]:
+    """The corner of each image that is as large as the crops of the training, over its maximum."""
+    return [image[: shape[0], : shape[1]] / image.max() for image in images]
+
+
+def classification(
+    sizes: Mapping[str, object],
+    images: tuple[list, list],
+    unseen: tuple[list, list],
     shape: tuple[int, int],
     steps: int,
     seed: int = 0,
-    batch: int = 8,
-    rate: float = 3e-3,
     device: str = "auto",
-    label: str = "telling apart",
-) -> list[float]:
-    """Train the shared discriminator of a model on real images alone, in place.
+) -> dict[str, float]:
+    """How well real images of the domains can be told apart, on images that were not trained on.
 
-    Nobody tries to fool it, and no generated image is shown to it.
+    All see the same: of every image a part of the size of the crops.
 
     Parameters
     ----------
-    model : HDCycleGAN
-        With a shared discriminator; the generators stay as they are.
-    images : mapping
-        "high" and "low" to training images ``(H, W)``.
+    sizes : mapping
+        Of a model with a shared discriminator.
+    images, unseen : (list, list)
+        Of high and of low noise, ``(H, W)``: to learn from, to score on.
     shape : (int, int)
         Of the crops.
-    steps, seed, batch, rate, device, label
-        Of this training by Adam; ``batch`` crops of either domain in a step.
+    steps, seed, device
+        Of both trainings.
 
     Returns
     -------
-    list of float
-        The share of each step's crops that were taken for what they are.
+    dict
+        Accuracy of one threshold on `grain`, of a discriminator with instance normalisation, and
+        with domain normalisation, trained alike.
     """
-    where = pick_device(device)
-    model.to(where, memory_format=torch.channels_last).train()
-    judge = model.discriminator
-    optimiser = torch.optim.Adam(judge.parameters(), lr=rate)
-    kinds = [model.judge(domain)[1] for domain in DOMAINS]
-    target = torch.tensor(kinds, device=where).repeat_interleave(batch)
-    right = []
-    for step in tqdm(range(steps), label, mininterval=2):
-        rng = np.random.default_rng(seed_of(seed, "domains", step))
-        crops = torch.cat([draw_crops(images[domain], batch, shape, rng) for domain in DOMAINS])
-        scores = judge(crops.to(where, memory_format=torch.channels_last))
-        value = cross_entropy(scores, target)
-        optimiser.zero_grad()
-        value.backward()
-        optimiser.step()
-        right.append((scores.argmax(1) == target).float().mean().item())
-    model.eval()
-    return right
+    values = [np.array([grain(part) for part in _parts(domain, shape)]) for domain in images]
+    cuts = np.unique(np.concatenate(values))
+    right = [np.mean([(values[0] > c).mean(), (values[1] <= c).mean()]) for c in cuts]
+    cut = cuts[int(np.argmax(right))]
+    unseen = tuple(_parts(domain, shape) for domain in unseen)
+    seen = [[grain(part) > cut for part in domain] for domain in unseen]
+    found = {"one threshold": float((np.mean(seen[0]) + 1 - np.mean(seen[1])) / 2)}
+    for name, domain in (("instance normalisation", False), ("domain normalisation", True)):
+        torch.manual_seed(seed)
+        model = HDCycleGAN(**sizes)
+        if domain:
+            calibrated(model, *images, shape, seed)
+        classify_domains(model, *images, shape, steps, seed=seed, device=device)
+        found[f"discriminator, {name}"] = _accuracy(model, unseen)
+    return found

@@ -14,7 +14,8 @@ from recon.learning.denoising import Volume
 from recon.learning.feature_maps import follows, group_of
 from recon.learning.translation import denoise, translate
 from recon.networks.cyclegan import DOMAINS, Generator, HDCycleGAN
-from recon.phantoms.retina import BOUNDARIES
+from recon.phantoms.retina import BOUNDARIES, render
+from recon.physics.speckle import SPECTRALIS, average_frames
 
 __all__ = [
     "KINDS",
@@ -147,7 +148,9 @@ def true_borders(volume: Volume, index: int = 0) -> np.ndarray:
 
 
 def tracked(
-    features: Mapping[str, Sequence[np.ndarray | None]], volumes: Sequence[Volume]
+    features: Mapping[str, Sequence[np.ndarray | None]],
+    volumes: Sequence[Volume],
+    typical: float | None = None,
 ) -> pd.DataFrame:
     """Errors of the borders tracked in the first B-scan of every volume.
 
@@ -157,12 +160,15 @@ def tracked(
         Name to a map ``(H, W)`` a volume; None stands for the B-scan alone.
     volumes : sequence of Volume
         Simulated.
+    typical : float, optional
+        The thickness of other eyes, pixels: the method ``guess`` then says it of every column.
 
     Returns
     -------
     pd.DataFrame
         ``volume, contrast, method``, what `recon.learning.borders.border_errors` gives in
-        pixels, and ``true_thickness``, ``measured_thickness`` (means over the columns found).
+        pixels (of ``guess`` that of the thickness alone), and ``true_thickness``,
+        ``measured_thickness`` (means over the columns found).
     """
     lines = []
     for name, maps in features.items():
@@ -179,6 +185,21 @@ def tracked(
             }
             about = {"volume": volume.name, "contrast": volume.contrast, "method": name}
             lines.append({**about, **errors, **thickness})
+    for volume in volumes if typical is not None else ():
+        inner, outer = true_borders(volume)
+        misses = typical - (outer - inner)
+        lines.append(
+            {
+                "volume": volume.name,
+                "contrast": volume.contrast,
+                "method": "guess",
+                "found": 1.0,
+                "thickness": float(np.abs(misses).mean()),
+                "thickness_bias": float(misses.mean()),
+                "true_thickness": float((outer - inner).mean()),
+                "measured_thickness": typical,
+            }
+        )
     return pd.DataFrame(lines)
 
 
@@ -194,9 +215,11 @@ def time_denoisers(
     repeats : int
     size : (int, int)
     seed : int
-        Of the noise that is denoised.
+        Of the B-scan of 12 frames that is simulated and denoised: estimates of the noise, and the
+        time of some methods with them, depend on what is shown.
     """
-    image = np.random.default_rng(seed).random(size).astype(np.float32)
+    eye, rng = render((1, *size), seed), np.random.default_rng(seed)
+    image = average_frames(eye.reflectivity[0], 12, SPECTRALIS, rng)
     runs = {
         name: lambda denoiser=denoiser, name=name: denoiser(image, PAPER[name])
         for name, denoiser in available().items()

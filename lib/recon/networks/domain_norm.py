@@ -16,7 +16,14 @@ from torch import Tensor, nn
 from recon.errors import InputError
 from recon.networks.cyclegan import Generator, HDCycleGAN, InstanceNorm
 
-__all__ = ["DomainNorm", "follow", "measure", "start_from_input", "with_domain_norm"]
+__all__ = [
+    "DomainNorm",
+    "follow",
+    "measure",
+    "normalise_over_domains",
+    "start_from_input",
+    "with_domain_norm",
+]
 
 
 class DomainNorm(nn.Module):
@@ -66,8 +73,16 @@ def follow(network: nn.Module, following: bool) -> None:
 
 
 @torch.no_grad()
-def _replace(network: nn.Module, images: Tensor) -> None:
-    """Put domain for instance normalisation, layer by layer calibrated on the images."""
+def normalise_over_domains(network: nn.Module, images: Tensor) -> None:
+    """Put domain for instance normalisation, layer by layer calibrated on the images.
+
+    Parameters
+    ----------
+    network : nn.Module
+        A generator or a discriminator; changed in place.
+    images : Tensor
+        ``(batch, 1, height, width)``, of both domains.
+    """
     for module in [*network.modules()]:
         for name, child in module.named_children():
             if isinstance(child, InstanceNorm):
@@ -141,11 +156,11 @@ def with_domain_norm(model: HDCycleGAN, images: Tensor) -> HDCycleGAN:
     """
     networks = [model.judge(domain)[0] for domain in ("high", "low")]
     for network in {id(one): one for one in networks}.values():
-        _replace(network, images)
+        normalise_over_domains(network, images)
     for generator in (model.to_low, model.to_high):
         if generator.skips:
             start_from_input(generator)
-        _replace(generator, images)
+        normalise_over_domains(generator, images)
         if generator.skips:
             norm, last = generator.initial[1], generator.final[0]
             width = len(norm.mean[0])

@@ -23,7 +23,7 @@ def border_rows(table: pd.DataFrame, micrometres: float, **constants: object) ->
     table : pd.DataFrame
         ``volume, contrast, method`` and errors in pixels, as
         `recon.learning.translation_scores.tracked` gives them; volumes in which a method found no
-        column count in ``found`` only.
+        column count in ``found`` only. The first method is compared with the others, both ways.
     micrometres : float
         Height of a pixel.
     """
@@ -34,11 +34,12 @@ def border_rows(table: pd.DataFrame, micrometres: float, **constants: object) ->
     ).dropna()
     long["value"] *= np.where(long.metric == "found", 1.0, micrometres)
     shared = long.groupby(["volume", "metric"])["method"].transform("count")
+    methods_with = long.groupby("metric")["method"].transform("nunique")
     # A paired difference needs both: a volume that one method fails is told by `found` alone.
-    long = long[(shared == table.method.nunique()) | (long.metric == "found")]
+    long = long[(shared == methods_with) | (long.metric == "found")]
     long = long.assign(effective_accel=1.0, region="full")
     methods = list(table.method.unique())
-    pairs = [(methods[0], other) for other in methods[1:]]
+    pairs = [pair for m in methods[1:] for pair in ((methods[0], m), (m, methods[0]))]
     return summarise(long, pairs, **constants)
 
 
@@ -46,7 +47,11 @@ def borders_table(
     rows: Sequence[Mapping[str, Any]], micrometres: float, names: Mapping[str, str] | None = None
 ) -> Html:
     """Errors of tracked borders in micrometres and pixels, and their bias."""
-    names = names or {"map": "map times B-scan", "alone": "B-scan alone"}
+    names = names or {
+        "map": "map times B-scan",
+        "alone": "B-scan alone",
+        "guess": "mean of the tuning eyes",
+    }
     lines = []
     for method, name in names.items():
         share = value(rows, method, "found")

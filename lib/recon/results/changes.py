@@ -190,6 +190,8 @@ def spectra(maps: Mapping[str, np.ndarray], marks: Sequence[tuple[int, int]]) ->
         axis.set_title(title)
         axis.set_xticks([-0.5, 0, 0.5])
         axis.set_yticks([-0.5, 0, 0.5])
+        axis.set_xlabel("cycles per pixel")
+    axes[0, 0].set_ylabel("cycles per pixel")
     figure.colorbar(drawn, ax=axes, label="power (dB)", shrink=0.8)
     return figure
 

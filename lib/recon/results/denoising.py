@@ -34,7 +34,7 @@ NAMES = {
     "psnr_truth": "PSNR to the truth",
     "ssim_truth": "SSIM to the truth",
     "domain_gap": "gap",
-    "input_correlation": "correlation with the input",
+    "input_correlation": "absolute correlation with the input",
     "layer_correlation": "correlation with the layers, η",
 }
 DIGITS = {"ssim": 3, "ssim_fixed": 3, "ssim_coded": 3, "ssim_truth": 3}
@@ -229,7 +229,7 @@ def ceilings(
 ) -> Html:
     """Gain of each method over the raw image, and as a share of the oracle's gain.
 
-    A share above 1 in CNR or MSR says that the image is smoother than the truth.
+    A share above 1 says that the score prefers the image to the truth itself.
     """
     lines = []
     for method, name in names.items():

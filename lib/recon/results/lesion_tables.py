@@ -14,6 +14,7 @@ __all__ = [
     "outcome",
     "sentences",
     "summary",
+    "tuning",
     "varied",
 ]
 
@@ -152,36 +153,66 @@ def sentences(
     return "\n".join(lines)
 
 
+#: What methods are read beside, which is no choice between methods: no winner of a `summary`.
+BESIDE = ("full", "repeat", "raw", "average")
+
+
 def summary(rows: Sequence[Mapping[str, Any]], methods: Mapping[str, str], diameter: float) -> str:
-    """Two sentences in Markdown for each data set: who misses and who invents least and most."""
+    """For each data set and acceleration, in Markdown: who misses and invents least and most.
+
+    Methods alone, without what they are read beside; all that share a place, as it is printed, are
+    named. The order is of the means: differences are not tested here.
+    """
     lines = []
+    wanted = (("missed", "missed", "lesion", 0.0), ("new_spots", "invented", None, diameter))
     for data in dict.fromkeys(one["data"] for one in rows):
         for rate in sorted({one["accel"] for one in rows if one["data"] == data}):
             found = []
-            for metric, verb, region, size in (
-                ("missed", "misses", "lesion", 0.0),
-                ("new_spots", "invents", None, diameter),
-            ):
-                at = [
-                    one
+            for metric, done, region, size in wanted:
+                share = metric == "missed"
+                at = {
+                    methods[one["method"]]: one["value"]
                     for one in rows
                     if (one["data"], one["accel"], one["metric"]) == (data, rate, metric)
                     and one.get("diameter") == size
                     and one["method"] in methods
+                    and one["method"] not in BESIDE
                     and "against" not in one
                     and one["region"] == (region or ("retina" if not rate else "body"))
-                ]
+                }
                 if not at:
                     continue
-                low, high = (pick(at, key=lambda one: one["value"]) for pick in (min, max))
-                unit = "of the lesions" if metric == "missed" else "spots a picture"
-                low_text, high_text = (
-                    f"{one['value']:.0%}" if metric == "missed" else f"{one['value']:.1f}"
-                    for one in (low, high)
+                printed = {n: f"{v:.0%}" if share else f"{v:.1f}" for n, v in at.items()}
+                low, high = (printed[pick(at, key=at.get)] for pick in (min, max))
+                unit = "of the lesions" if share else "spots a picture"
+                least, most = (
+                    ", ".join(n for n, text in printed.items() if text == end)
+                    for end in (low, high)
                 )
-                found.append(
-                    f"{methods[low['method']]} {verb} least ({low_text} {unit}), "
-                    f"{methods[high['method']]} most ({high_text})"
-                )
-            lines.append(f"- {data}{f' at {rate:g}x' if rate else ''}: {'; '.join(found)}.")
+                found.append(f"{done} least by {least} ({low} {unit}), most by {most} ({high})")
+            if found:
+                lines.append(f"- {data}{f' at {rate:g}x' if rate else ''}: {'; '.join(found)}.")
     return "\n".join(lines)
+
+
+def tuning(tried: Mapping[float, Mapping[Any, float]], caption: str) -> Html:
+    """Errors of every strength that was tried, beside that of zero filling, best in bold.
+
+    Parameters
+    ----------
+    tried : mapping
+        Acceleration to error by strength; the strength 0 is zero filling.
+    caption : str
+    """
+    strengths = sorted({strength for errors in tried.values() for strength in errors})
+    lines = []
+    for rate, errors in tried.items():
+        chosen = min((s for s in errors if s), key=errors.get)
+        cells = []
+        for strength in strengths:
+            text = f"{errors[strength]:.3f}" if strength in errors else "–"
+            cells.append(Html(f"<b>{text}</b>") if strength == chosen else text)
+        beats = "yes" if errors[chosen] < errors[0] else "no"
+        lines.append([f"{rate:g}x", *cells, beats])
+    heads = ["Acceleration", *(f"{s:g}" if s else "Zero-filled" for s in strengths)]
+    return html_table(caption, [*heads, "Best below zero-filled?"], lines)

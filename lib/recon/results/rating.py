@@ -26,6 +26,7 @@ __all__ = ["BEST", "Sample", "agreement", "analyse", "page", "preferences", "rea
 
 BEST = 5  # ratings go from 1, least like the reference, to this
 COLUMNS = ["rater", "sample", "code", "rating"]
+LETTERS = "ABCDEFGHIJ"  # more than a rater can hold beside a reference
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,8 @@ def page(samples: Sequence[Sample], path: Path, seed: int = 0, title: str = "Rat
     Raises
     ------
     InputError
-        Without samples, or when a sample has no image, or images of unequal size.
+        Without samples, or when a sample has no image, more than there are letters, or images of
+        unequal size.
     """
     if not samples:
         raise InputError("there is no sample to rate")
@@ -139,8 +141,13 @@ def page(samples: Sequence[Sample], path: Path, seed: int = 0, title: str = "Rat
         shapes = {one.reference.shape, *(image.shape for image in one.images.values())}
         if not one.images or len(shapes) > 1:
             raise InputError(f"sample {place} has no images or images of unequal size: {shapes}")
+        if len(one.images) > len(LETTERS):
+            raise InputError(
+                f"sample {place} has {len(one.images)} images, but a page has room for "
+                f"{len(LETTERS)}: rate fewer methods"
+            )
         figures = [("reference", one.reference, "")]
-        for letter, method in zip("ABCDEFGHIJ", rng.permutation([*one.images]), strict=False):
+        for letter, method in zip(LETTERS, rng.permutation([*one.images]), strict=False):
             figures.append((letter, one.images[method], _choices(f"{number:03d}", letter)))
             key.append((f"{number:03d}", letter, method, place))
         shown = "".join(
