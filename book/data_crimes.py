@@ -292,7 +292,7 @@ scores = study.scores()
 from recon.results import flattery
 
 PUBLISHED = (25.0, 48.0)  # percent, from Shimron et al. (2022)
-constants = {"data": data, "task": "singlecoil", "accel": accel}
+constants = {"data": data, "task": "crimes", "accel": accel}
 rows = flattery.score_rows(scores, **constants)
 rows += flattery.flattery_rows(scores, study.pairs(), **constants)
 compared = [name for name, recipe in cookbook.items() if recipe.published]

@@ -581,3 +581,54 @@ def test_claims_about_orders_can_be_asked_of_other_data():
     assert words == {"head": "not reproduced", "default": "reproduced"}
     with pytest.raises(KeyError):
         claims.elsewhere(paper, "hearts", "studyforrest_t1")
+
+
+def test_rows_of_spoilt_data_decide_nothing_and_rankings_pair_rows_of_one_run():
+    paper = claims.load("chen-2022")
+    order = ("convrnn2", "convrnn1", "convrnn3")
+
+    def judged(*runs):
+        found = verdicts.judge_all(paper, store.frame(runs))
+        return next(one for one in found if one.claim.id == "VI-knee-order")
+
+    rows = [
+        value(method, 36 - 4 * place, metric=metric, accel=accel)
+        for place, method in enumerate(order)
+        for metric in ("psnr", "ssim")
+        for accel in (4, 6)
+    ]
+    quick = a_run(rows, "quick")
+    assert judged(quick).verdict == "reproduced"
+    # A longer run of one method cannot be ranked with a shorter run of another.
+    alone = a_run([row for row in rows if row["method"] == "convrnn2"], "standard", seed=1)
+    assert judged(quick, alone).verdict == "reproduced"
+    assert judged(quick, alone).data == ("simulated_knee (quick)",)
+    spoilt = a_run([{**row, "tested": "padded", "value": 0.0} for row in rows], "standard")
+    assert judged(quick, spoilt).verdict == "reproduced"
+    assert judged(spoilt).verdict == "not testable on this data"
+
+
+def test_what_changes_while_a_chapter_runs_is_named():
+    before = staleness.hashes("scoreboard")
+    assert provenance.changed("scoreboard", before) == []
+    assert provenance.changed("scoreboard", {**before, "lib_sha256": "x"}) == ["lib_sha256"]
+    assert provenance.changed("scoreboard", {**before, "inputs_sha256": "x"}) == []
+
+
+def test_a_tree_is_dirty_when_what_results_are_made_from_changed(tmp_path):
+    import subprocess
+
+    def git(*words):
+        subprocess.run(["git", *words], cwd=tmp_path, check=True, capture_output=True)
+
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "book").mkdir()
+    for name in ("lib/a.py", "book/a.py", "book/a.ipynb"):
+        (tmp_path / name).write_text("one")
+    git("init")
+    git("add", ".")
+    git("-c", "user.name=a", "-c", "user.email=a@b", "commit", "-m", "one")
+    (tmp_path / "book" / "a.ipynb").write_text("two")  # a result, not what it is made from
+    assert provenance.git_state(tmp_path)["git_dirty"] is False
+    (tmp_path / "lib" / "new.py").write_text("two")  # untracked, yet imported
+    assert provenance.git_state(tmp_path)["git_dirty"] is True

@@ -34,7 +34,7 @@ def execute(options: argparse.Namespace) -> int:
         print(f"{name}: executing", flush=True)
         try:
             print(f"{name}: {notebooks.execute(name):.0f} s", flush=True)
-        except notebooks.ChapterError as error:
+        except (notebooks.ChapterError, InputError) as error:  # the others still get their turn
             print(f"recon: {error}", file=sys.stderr)
             failed.append(name)
     return int(bool(failed))

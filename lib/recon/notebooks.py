@@ -184,8 +184,7 @@ def _execute(
     reference: bool = False,
 ) -> tuple[NotebookNode, float]:
     """`notebook` executed, cleaned and stamped, and the seconds it took."""
-    # Before, lest a file change while it runs.
-    made_from = staleness.hashes(chapter, parameters=parameters)
+    made_from = {**staleness.hashes(chapter, parameters=parameters), **provenance.git_state()}
     start = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="recon-") as folder:
         before, after = Path(folder) / "in.ipynb", Path(folder) / "out.ipynb"
@@ -207,10 +206,11 @@ def _execute(
                 raise _failure(chapter, error, after, name) from error
         executed = nbformat.read(after, as_version=4)
     seconds = time.perf_counter() - start
+    if changed := provenance.changed(chapter, made_from, parameters):
+        raise ChapterError(f"{name}: {', '.join(changed)} changed while it ran; run it again.")
     clean(executed)
     about = {
         **made_from,
-        **provenance.git_state(),
         "device": provenance.device_name(),
         "seconds": round(seconds),
         "peak_memory_mb": provenance.peak_memory_mb(resource.RUSAGE_CHILDREN),

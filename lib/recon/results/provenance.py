@@ -12,7 +12,11 @@ from typing import Any
 from recon.paths import project_root
 from recon.results.staleness import hashes
 
-__all__ = ["collect", "device_name", "git_state", "peak_memory_mb", "stamp"]
+__all__ = ["changed", "collect", "device_name", "git_state", "peak_memory_mb", "stamp"]
+
+
+# What results are made from; notebooks and runs beside them are results themselves.
+MADE_FROM = ("lib", "book/*.py", "book/claims", "data_manifests", "environment.yml")
 
 
 def git_state(root: Path | None = None) -> dict[str, Any]:
@@ -29,7 +33,7 @@ def git_state(root: Path | None = None) -> dict[str, Any]:
         return answer.stdout.strip()
 
     commit = git("rev-parse", "HEAD")
-    changed = git("status", "--porcelain", "--untracked-files=no")
+    changed = git("status", "--porcelain", "--", *MADE_FROM)
     return {"git_commit": commit, "git_dirty": bool(changed) if commit else None}
 
 
@@ -90,6 +94,17 @@ def collect(
     if seconds is not None:
         state["seconds"] = round(float(seconds), 1)
     return state
+
+
+def changed(
+    chapter: str, before: Mapping[str, Any], parameters: Mapping[str, Any] | None = None
+) -> list[str]:
+    """Hashes of code, manifest and environment that are no longer as `before` a chapter ran.
+
+    Stored results may have changed: a reference run writes one itself.
+    """
+    now = hashes(chapter, parameters=parameters)
+    return [k for k, value in now.items() if k != "inputs_sha256" and before.get(k) != value]
 
 
 def stamp(notebook: Any, made_from: Mapping[str, Any]) -> None:

@@ -9,6 +9,7 @@ __all__ = ["METRICS", "Outcome", "outcome_of"]
 
 PROFILES = ("paper", "standard", "quick")  # best first
 LEVEL = 0.05  # of significance, where the paper names none
+SPOILT = {"tested", "trained", "comparison"}  # rows of data that were tampered with on purpose
 
 METRICS = {
     "psnr": "PSNR",
@@ -49,6 +50,15 @@ def _rows(
     experiment: Experiment, part: Part, method: str, against: str | None, records: list[dict]
 ) -> list[dict]:
     """Rows of `method` (minus `against`) on the best data and profile that there are."""
+    fits = _fitting(experiment, part, method, against, records)
+    best = min((_rank(experiment, row) for row in fits), default=None)
+    return [row for row in fits if _rank(experiment, row) == best]
+
+
+def _fitting(
+    experiment: Experiment, part: Part, method: str, against: str | None, records: list[dict]
+) -> list[dict]:
+    """Rows of `method` (minus `against`) on any data and profile of the experiment."""
     fits = [
         row
         for row in records
@@ -60,11 +70,11 @@ def _rows(
         and row.get("against") == against
         and row["data"] in experiment.published + experiment.stand_in
         and row.get("trained_on", row["data"]) in experiment.lessons
+        and not row.keys() & SPOILT
     ]
     if any(row["region"] == "body" for row in fits):  # as the paper masks; else the full image
         fits = [row for row in fits if row["region"] == "body"]
-    best = min((_rank(experiment, row) for row in fits), default=None)
-    return [row for row in fits if _rank(experiment, row) == best]
+    return fits
 
 
 def _rank(experiment: Experiment, row: dict) -> tuple[bool, int]:
@@ -142,12 +152,19 @@ def _ordering(claim: Claim, part: Part, records: list[dict]) -> Outcome:
     rows = _rows(claim.experiment, part, better, worse, records)
     if rows:
         return _worst([_above_zero(claim, part, row) for row in rows])
-    first = _rows(claim.experiment, part, better, None, records)
-    second = _rows(claim.experiment, part, worse, None, records)
-    pairs = [(a, b) for a in first for b in second if a["run"] == b["run"]]
+    first = _fitting(claim.experiment, part, better, None, records)
+    second = _fitting(claim.experiment, part, worse, None, records)
+    pairs = [(a, b) for a in first for b in second if _about(a) == _about(b)]
     if not pairs:
         return _untested(claim, part, records)
+    best = min(_rank(claim.experiment, a) for a, _ in pairs)
+    pairs = [(a, b) for a, b in pairs if _rank(claim.experiment, a) == best]
     return _worst([_apart(part, a, b, _label(claim, part, better)) for a, b in pairs])
+
+
+def _about(row: dict) -> dict:
+    """All that two rows of one experiment share: the run, its seeds, the volumes."""
+    return {k: v for k, v in row.items() if k not in ("method", "value", "lo", "hi")}
 
 
 def _apart(part: Part, a: dict, b: dict, label: str) -> Outcome:

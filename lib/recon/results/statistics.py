@@ -96,6 +96,10 @@ def summarise(
                         "p_value": paired_p(difference),
                     }
                 )
-    if any(not math.isfinite(row["value"]) for row in rows):
-        raise ValueError("a score is not finite; a target volume is empty or holds NaN")
+    for row in rows:
+        if not math.isfinite(row["value"]):
+            raise ValueError(
+                f"the {row['metric']} of {row['method']} is not finite: a target volume is empty "
+                "or holds NaN, or an image equals its target, whose PSNR is infinite"
+            )
     return rows
