@@ -334,6 +334,9 @@ def test_greater_flips_with_the_rows(paper):
     assert judged(over_unet(-2.0)) == "not reproduced"
     assert judged(over_unet(0.1)) == "undecided"  # the interval includes zero
     assert judged(over_unet(0.1)[:6] + over_unet(-2.0)[6:]) == "not reproduced"
+    assert judged(over_unet(0.0, p=1.0)) == "undecided"
+    nothing = [{**one, "value": 0.0, "ci95": [0.0, 0.0], "p_value": 1.0} for one in over_unet()]
+    assert judged(nothing) == "not reproduced"  # exactly zero is a finding
     assert judged(over_unet(p=0.19)) == "partly"  # above zero, not significantly
     single = [{**one, "n": 1, "ci95": [2.0, 2.0], "p_value": 1.0} for one in over_unet()]
     assert judged(single) == "undecided"  # one volume has no interval

@@ -108,6 +108,8 @@ def _differs(claim: Claim, part: Part, records: list[dict]) -> Outcome:
 
 def _above_zero(claim: Claim, part: Part, row: dict) -> Outcome:
     label = _label(claim, part, row["method"])
+    if row["lo"] == row["value"] == row["hi"] == 0:
+        return Outcome(part, "fails", f"{label}: exactly zero throughout", (row,))
     if row["n"] < 2 and row["lo"] == row["hi"] and "p_value" in row:
         return Outcome(part, "open", f"{label}: one {row['unit']} has no interval", (row,))
     if row["hi"] < 0:

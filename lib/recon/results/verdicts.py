@@ -8,7 +8,8 @@ A part holds, holds in part, stays open or fails, by one of these rules:
 
 - ``greater``: holds if the difference row's 95 % interval lies above zero and Wilcoxon's p-value
   below 0.05, or below the level that the paper names. Above zero with a larger p: in part. An
-  interval that includes zero, or a single measurement, which has none: open. Below zero: fails;
+  interval that includes zero, or a single measurement, which has none: open. Below zero, or exactly
+  zero throughout: fails;
 - ``ordering``: the same for each neighbour in a ranking; without a difference row the two intervals
   must not overlap (overlapping: open);
 - ``similar``: the difference row's interval lies within a stated tolerance of zero (partly outside:
