@@ -175,9 +175,14 @@ tables.beside_paper(rows, paper, table=number, accel=accel)
 # Does each method beat the zero-filled image, in every contrast, and does PC-RNN beat each of them?
 
 # %%
+from recon.results.grids import by_contrast
+
 shown = all_pairs(order, pyramid)
-scored = [row for row in rows if row["metric"] in ("psnr", "ssim")]
-tables.differences(row for row in scored if (row["method"], row.get("against")) in shown)
+paired = [row for row in rows if (row["method"], row.get("against")) in shown]
+by_contrast(paired, "psnr")
+
+# %%
+by_contrast(paired, "ssim")
 
 # %% mystnb={"figure": {"name": "fig-comparison-volumes", "caption": "SSIM (body) of every test volume under each method; the black line joins the means."}, "image": {"alt": "One thin line for each test volume over all methods from zero-filled to PC-RNN; a black line joins the means."}}
 body = scores[(scores.region == "body") & (scores.metric == "ssim")]

@@ -11,6 +11,7 @@ import pytest
 from recon.errors import InputError
 from recon.results import (
     claims,
+    grids,
     html,
     order,
     parameters,
@@ -635,3 +636,21 @@ def test_a_tree_is_dirty_when_what_results_are_made_from_changed(tmp_path):
     assert provenance.git_state(tmp_path)["git_dirty"] is False
     (tmp_path / "lib" / "new.py").write_text("two")  # untracked, yet imported
     assert provenance.git_state(tmp_path)["git_dirty"] is True
+
+
+def test_differences_stand_in_a_grid_of_pairs_and_contrasts():
+    rows = [
+        difference("unet", "cs", gain, p=0.03, contrast=contrast, n=n)
+        for contrast, gain, n in (("all", 1.0, 10), ("PD", 2.0, 4))
+    ]
+    rows += [
+        difference("vn", "cs", 3.0),
+        difference("vn", "cs", 9.0, metric="ssim"),
+        difference("vn", "cs", 9.0, region="full"),
+        value("vn", 9.0),
+    ]
+    table = grids.by_contrast(rows, "psnr")
+    lines = [line.split("<td>")[1:] for line in table.split("<tr>")[2:]]
+    assert "PD (4 volumes)" in table and table.index("PD (4") < table.index("All (")
+    assert ["+2.0" in lines[0][0], "+1.0" in lines[0][1], "p 0.03" in lines[0][0]] == [True] * 3
+    assert lines[1][0].startswith("–") and "+3.0" in lines[1][1] and "9.0" not in table
