@@ -341,6 +341,12 @@ def test_greater_flips_with_the_rows(paper):
     assert judged(over_unet(p=0.19)) == "partly"  # above zero, not significantly
     single = [{**one, "n": 1, "ci95": [2.0, 2.0], "p_value": 1.0} for one in over_unet()]
     assert judged(single) == "undecided"  # one volume has no interval
+    counted = [{**one, "unit": "network"} for one in single]
+    assert judged(counted) == "reproduced"  # what is counted needs none
+    longer = [{**one, "value": -2.0, "ci95": [-2.0, -2.0]} for one in single]
+    both = store.frame([a_run(longer, "standard"), a_run(over_unet(), "quick")])
+    found = next(v for v in verdicts.judge_all(paper, both) if v.claim.id == "II-s-over-unet")
+    assert found.verdict == "reproduced"  # a longer run that measured once does not decide
     assert judged(over_unet(trained_on="simulated_brain")) == "not testable on this data"
     assert judged(over_unet()[:5]) == "partly"
     assert judged(over_unet()[:6] + over_unet(-2.0)[6:]) == "partly"

@@ -9,6 +9,7 @@ __all__ = ["METRICS", "Outcome", "outcome_of"]
 
 PROFILES = ("paper", "standard", "quick")  # best first
 LEVEL = 0.05  # of significance, where the paper names none
+COUNTED = "network"  # unit of what is counted: exact, so it has neither interval nor chance
 SPOILT = {"tested", "trained", "comparison"}  # rows of data that were tampered with on purpose
 
 METRICS = {
@@ -74,7 +75,8 @@ def _fitting(
     ]
     if any(row["region"] == "body" for row in fits):  # as the paper masks; else the full image
         fits = [row for row in fits if row["region"] == "body"]
-    return fits
+    repeated = [row for row in fits if row["n"] > 1 or row.get("unit") == COUNTED]
+    return repeated or fits  # a single measurement decides nothing, however long its run
 
 
 def _rank(experiment: Experiment, row: dict) -> tuple[bool, int]:
@@ -110,20 +112,20 @@ def _above_zero(claim: Claim, part: Part, row: dict) -> Outcome:
     label = _label(claim, part, row["method"])
     if row["lo"] == row["value"] == row["hi"] == 0:
         return Outcome(part, "fails", f"{label}: exactly zero throughout", (row,))
-    if row["n"] < 2 and row["lo"] == row["hi"] and "p_value" in row:
+    counted = row.get("unit") == COUNTED
+    if row["n"] < 2 and not counted:
         return Outcome(part, "open", f"{label}: one {row['unit']} has no interval", (row,))
     if row["hi"] < 0:
         return Outcome(part, "fails", f"{label}: the interval falls below zero", (row,))
     if row["lo"] <= 0:
         return Outcome(part, "open", f"{label}: the interval includes zero", (row,))
     level = LEVEL if claim.p_below is None else claim.p_below
-    if not row.get("p_value", 0) < level:
+    if not counted and not row["p_value"] < level:
         smallest = 2.0 ** (1 - row["n"])  # of a two-sided signed-rank test on n pairs
         said = f"{level:.0e}" if level < 0.001 else f"{level:g}"
         why = f"p is {row['p_value']:.1g}, not below {said}"
         if smallest >= level:
-            unit = f"{row['unit']}s" if "unit" in row else "pairs"
-            why += f" ({row['n']} {unit} cannot give less than {smallest:.1g})"
+            why += f" ({row['n']} {row['unit']}s cannot give less than {smallest:.1g})"
         return Outcome(part, "partly", f"{label}: {why}", (row,))
     return Outcome(part, "holds", f"{label} holds", (row,))
 
