@@ -412,7 +412,7 @@ wide.sort_index(axis=1).loc[list(plans)]
 # %% [markdown]
 # Pixels are not seconds. An array that outgrows the processor's caches is read from memory again by every
 # layer, so a large tile can be slower than several small ones, and a whole image slower than its tiles. Each
-# route on one image, in turn, five times; all that is exact is marked by its bits:
+# route on one image, in turn, several times; all that is exact is marked by its bits:
 
 # %%
 from recon.learning.slicewise import timings

@@ -68,8 +68,8 @@ settings = parameters.check(globals(), rules)
 # {cite:p}`uecker2014` finds in the fully sampled centre. The other networks draw every coil and know
 # none.
 # So the first two need what single-coil data cannot give and are missing from table I, as is
-# ComplexMRI in the paper. PC-RNN-B, four times as wide, learns in the `paper` profile, or where
-# `methods` names it.
+# ComplexMRI in the paper. PC-RNN-B, four times as wide as PC-RNN-S, learns in the `paper`
+# profile, or where `methods` names it.
 
 # %%
 from recon.data.measurement import Sampling
@@ -282,8 +282,8 @@ tables.references(references)
 #
 # A network that learns at the wrong rate looks worse than it is. So each but PC-RNN-B, which takes
 # PC-RNN's rate untried, was trained at several rates, with the quick profile's steps, and scored on
-# knees simulated from another seed, which neither train nor test. The best rate of each is the one that the table of the networks shows, also
-# at `standard`. One seed each.
+# knees simulated from another seed, which neither train nor test. The best rate of each is the one
+# that the table of the networks shows, also at `standard`. One seed each.
 
 # %%
 from recon.results.settings import trials

@@ -437,7 +437,7 @@ example = figures.comparison(images, true[show, 0].numpy())
 # ## What does it cost in time?
 #
 # A shallower network computes less, but patches that overlap compute twice what they share. Both are
-# timed here, in turn, five times: a training step of eight patches, and a slice, whole and by patches of
+# timed here, in turn, several times: a training step of eight patches, and a slice, whole and by patches of
 # 64. (Two slices are run at once, and the time halved: one alone would be computed twice, see
 # `recon.learning.slicewise`.)
 

@@ -53,8 +53,8 @@ tables.scoreboard(paper, store.frame(runs))
 # %% [markdown]
 # ### The same claims on a real head
 #
-# The claims about brains (tables V and VI) that speak of an order, asked once more where the simulation ends:
-# one healthy adult's T1-weighted head {cite:p}`hanke2014`, behind simulated coils and under other masks
+# The claims about brains (tables V and VI) that speak of an order, asked once more where the
+# simulation ends: one healthy adult's T1-weighted head {cite:p}`hanke2014`, behind simulated coils and under other masks
 # than any training saw. One head in slabs tells how the methods fare on real anatomy, not how people
 # differ.
 
