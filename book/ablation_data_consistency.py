@@ -148,8 +148,8 @@ def train(variant, seed, name):
     torch.manual_seed(seed)
     network = ConsistencyPCRNN(slices.channels(), chosen.widths, **options)
     own = {**shaping, "seed": seed}
-    folder = training_folder(network, own, chosen.schedule, train_files)
     loss = ReconstructionLoss()
+    folder = training_folder(network, own, chosen.schedule, train_files, loss, chosen.rows)
     history = fit(network, slices, loss, chosen.schedule, folder, seed, device, name)
     return network.to(pick_device(device)).eval(), history
 

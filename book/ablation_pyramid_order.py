@@ -126,8 +126,8 @@ def train(order, seed, name):
     torch.manual_seed(seed)
     network = OrderedPyramid(order, slices.channels(), chosen.width_of, start=start)
     own = {**shaping, "seed": seed}
-    folder = training_folder(network, own, chosen.schedule, train_files)
     loss = ReconstructionLoss()
+    folder = training_folder(network, own, chosen.schedule, train_files, loss, chosen.rows)
     history = fit(network, slices, loss, chosen.schedule, folder, seed, device, name)
     return network.to(pick_device(device)).eval(), history
 

@@ -359,11 +359,10 @@ for count in counts:
     network = build(count)
     slices = Slices(train_files, plan, count, seed, chosen.rows)
     about = {**bearing, "coils": count, "iterations": chosen.iterations}
-    folder = training_folder(network, about, chosen.schedule, train_files)
+    loss = ReconstructionLoss()
+    folder = training_folder(network, about, chosen.schedule, train_files, loss, chosen.rows)
     before, label = time.perf_counter(), f"pcrnn_{count}c"
-    histories[label] = fit(
-        network, slices, ReconstructionLoss(), chosen.schedule, folder, seed, device, label
-    )
+    histories[label] = fit(network, slices, loss, chosen.schedule, folder, seed, device, label)
     # A training that an earlier run began or finished counts in full.
     started += time.perf_counter() - before - histories[label][-1]["seconds"]
     networks[count] = network.to(pick_device(device)).eval()

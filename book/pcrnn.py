@@ -287,10 +287,9 @@ lessons = {
 histories = {}
 before_training = time.perf_counter()
 for name, (net, slices, schedule) in lessons.items():
-    folder = training_folder(net, settings, schedule, train_files)
-    histories[name] = fit(
-        net, slices, ReconstructionLoss(), schedule, folder, seed, device, label=name
-    )
+    loss = ReconstructionLoss()
+    folder = training_folder(net, settings, schedule, train_files, loss, slices.rows)
+    histories[name] = fit(net, slices, loss, schedule, folder, seed, device, label=name)
 # A training that an earlier run began or finished counts in full.
 started += time.perf_counter() - before_training
 started -= sum(history[-1]["seconds"] for history in histories.values())

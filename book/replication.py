@@ -333,8 +333,8 @@ def teach(name: str, plan: Sampling) -> tuple[Replication, list[dict]]:
     net = Replication(channels, size.widths, case.deviations, start)
     slices = Slices(files, plan, virtual, own, size.rows)
     told = {**settings, "accel": plan.accel, "accels": "", "case": repr(case), "plan": repr(plan)}
-    folder = training_folder(net, told, schedule, files)
     loss = ReplicationLoss(case.deviations)
+    folder = training_folder(net, told, schedule, files, loss, size.rows)
     history = fit(net, slices, loss, schedule, folder, own, device, paper.methods[name])
     return net.to(pick_device(device)).eval(), history
 
@@ -383,7 +383,7 @@ def teach_unet(plan: Sampling) -> tuple[UNet, list[dict]]:
     net = UNet(channels, budget.widths["unet"])
     slices, loss = Slices(train_files, plan, virtual, seed), ReplicationLoss(ORIGINAL)
     told = {**settings, "accel": plan.accel, "accels": "", "plan": repr(plan)}
-    folder = training_folder(net, told, schedule, train_files)
+    folder = training_folder(net, told, schedule, train_files, loss)
     history = fit(net, slices, loss, schedule, folder, seed, device, paper.methods["unet"])
     return net.to(pick_device(device)).eval(), history
 

@@ -12,7 +12,7 @@ from recon.data.maps import coil_maps
 from recon.data.measurement import Sampling, calibration_size, cut_band, draw_mask, measure
 from recon.data.samples import Batches, Slices, collate
 from recon.errors import InputError
-from recon.learning import training
+from recon.learning import checkpoints
 from recon.learning.losses import ReconstructionLoss, combine, nmse
 from recon.learning.metrics import (
     body_mask,
@@ -276,14 +276,14 @@ def test_a_kill_while_a_checkpoint_is_written_leaves_the_one_before(folder, tmp_
 def test_a_full_disk_says_so_and_keeps_the_last_checkpoint(folder, tmp_path, monkeypatch):
     network = small()
     optimiser = LookaheadAdam(network.parameters())
-    training.save_checkpoint(tmp_path, network, optimiser, [{"step": 1}])
+    checkpoints.save_checkpoint(tmp_path, network, optimiser, [{"step": 1}])
 
     def full(*args, **kwargs):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(training, "save_file", full)
+    monkeypatch.setattr(checkpoints, "save_file", full)
     with pytest.raises(InputError, match=r"No space left on device.*RECON_CACHE"):
-        training.save_checkpoint(tmp_path, network, optimiser, [{"step": 2}])
+        checkpoints.save_checkpoint(tmp_path, network, optimiser, [{"step": 2}])
     assert [p.name for p in tmp_path.glob("step-*")] == ["step-0000001"]
 
 
@@ -291,8 +291,20 @@ def test_a_loss_that_is_not_finite_stops_the_training(folder):
     def broken(images, measurement):
         return images.abs().sum() * float("nan")
 
-    with pytest.raises(InputError, match="the loss is nan at step 0; lower the learning rate"):
+    with pytest.raises(InputError, match=r"the loss is nan at step 0, .* lower the learning rate"):
         fit(small(), Slices(folder, PLAN, 4), broken, SHORT, None, 0, "cpu", label="pcrnn")
+
+
+def test_a_gradient_that_is_not_finite_stops_the_training_before_the_weights_are(folder):
+    network = small()
+    before = weights(network)
+
+    def broken(images, measurement):
+        return (images.abs().sum() * 0).sqrt()  # zero, and its slope is 0 * inf
+
+    with pytest.raises(InputError, match=r"norm of its gradient nan; lower the learning rate"):
+        fit(network, Slices(folder, PLAN, 4), broken, SHORT, None, 0, "cpu", label="pcrnn")
+    assert torch.equal(weights(network), before)
 
 
 def test_training_lowers_the_loss(folder):

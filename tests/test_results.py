@@ -228,6 +228,25 @@ def test_a_page_that_reads_results_goes_stale_with_them(checkout):
     assert named == before["inputs_sha256"]  # another chapter's run is none of its business
 
 
+def test_tables_and_manifests_that_the_library_names_count(checkout):
+    """A chapter that imports `store` depends on what `store` names."""
+    store_file = checkout.root / "lib" / "recon" / "results" / "store.py"
+    store_file.write_text(store_file.read_text() + '\nREAD = ("rates.csv", "some_set")\n')
+    table = checkout.root / "book" / "results" / "rates.csv"
+    table.parent.mkdir(exist_ok=True)
+    table.write_text("a\n1\n")
+    manifest = checkout.root / "data_manifests" / "some_set.yml"
+    manifest.write_text("name: some_set\n")
+    before = staleness.hashes("tiny", checkout.root)
+    table.with_name("unread.csv").write_text("a\n")
+    assert staleness.hashes("tiny", checkout.root) == before
+    table.write_text("a\n2\n")
+    manifest.write_text("name: some_set\nremark: changed\n")
+    now = staleness.hashes("tiny", checkout.root)
+    changed = {name for name in now if now[name] != before[name]}
+    assert changed == {"inputs_sha256", "manifest_sha256"}
+
+
 def test_a_missing_damaged_or_unstamped_notebook_is_stale(checkout):
     assert staleness.stale("tiny", checkout.root) == ["tiny.ipynb does not exist"]
     checkout.notebook.write_text("{")

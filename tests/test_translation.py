@@ -9,7 +9,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from recon.errors import InputError
-from recon.learning import translation
+from recon.learning import checkpoints, translation
 from recon.learning.adversarial import Pool, TranslationSchedule, copying, losses
 from recon.networks.channels import parameter_count
 from recon.networks.cyclegan import (
@@ -258,7 +258,7 @@ def test_a_training_that_diverges_stops_and_keeps_finite_weights(tmp_path, model
         {"model": HDCycleGAN(**TINY)} | {f"pool_{d}": p for d, p in pools().items()}
     )
     optimiser = torch.optim.Adam(fresh["model"].parameters())
-    assert translation.load_checkpoint(tmp_path, fresh, optimiser)
+    assert checkpoints.load_checkpoint(tmp_path, fresh, optimiser)
     assert all(weight.isfinite().all() for weight in fresh.state_dict().values())
 
 

@@ -24,7 +24,7 @@ from recon.phantoms import brain, knee, scanner
 from recon.phantoms.coil_array import sensitivities
 from recon.phantoms.lesions import Lesion, Wish, hosts_of, place, profile
 from recon.physics.fourier import centre_crop, fft2c
-from recon.results.staleness import code_sha256
+from recon.results.fingerprints import code_sha256
 
 __all__ = [
     "COMMON",

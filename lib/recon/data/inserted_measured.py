@@ -24,7 +24,7 @@ from recon.data.simulate import fill
 from recon.paths import cache_dir
 from recon.phantoms.lesions import Lesion, Wish, place, profile
 from recon.physics.fourier import centre_crop, crop_readout, fft2c, ifft2c
-from recon.results.staleness import code_sha256
+from recon.results.fingerprints import code_sha256
 
 __all__ = ["KIND", "even_tissue", "inserted_into"]
 

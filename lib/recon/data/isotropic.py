@@ -17,7 +17,7 @@ from recon.data.volumes import read_upright
 from recon.errors import InputError
 from recon.paths import cache_dir
 from recon.phantoms import brain
-from recon.results.staleness import code_sha256
+from recon.results.fingerprints import code_sha256
 
 __all__ = ["FOLDERS", "SOURCES", "open_heads", "read_head", "simulated_head"]
 

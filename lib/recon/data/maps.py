@@ -14,7 +14,7 @@ from recon.errors import InputError
 from recon.paths import cache_dir
 from recon.physics import coils
 from recon.physics.fourier import centre_crop, crop_readout, to_corner
-from recon.results.staleness import code_sha256
+from recon.results.fingerprints import code_sha256
 
 GRID = 32  # maps are as smooth as the coils: a finer grid explains the images no better
 
@@ -81,7 +81,9 @@ def _compute(kspace: Tensor, virtual_coils: int, calibration: int, name: str) ->
 def _kept(path: Path, number: int, virtual_coils: int, calibration: int) -> Path:
     """File of the cache that holds these maps."""
     code = code_sha256(Path(__file__), Path(coils.__file__))
-    parts = [path.resolve().parent, path.stat().st_size, virtual_coils, calibration, code]
+    state = path.stat()  # a file that was written anew may hold another scan of the same size
+    parts = [path.resolve().parent, state.st_size, state.st_mtime_ns]
+    parts += [virtual_coils, calibration, code]
     digest = hashlib.sha256(repr(list(map(str, parts))).encode()).hexdigest()[:16]
     return cache_dir() / "maps" / digest / f"{path.stem}-{number}.npy"
 

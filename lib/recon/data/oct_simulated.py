@@ -33,7 +33,7 @@ from recon.physics.speckle import (
     expected_intensity,
     show_intensity,
 )
-from recon.results.staleness import cell_code, code_sha256
+from recon.results.fingerprints import cell_code, code_sha256
 
 __all__ = ["SPLITS", "Plan", "plan_volumes", "read_truth", "simulate_oct"]
 

@@ -26,10 +26,8 @@ def measure_slice(
     """One slice of a file under a mask drawn from ``seed``, with maps of its coils if asked for."""
     volume = read_volume(path, slice(number, number + 1))
     mask = draw_mask(volume, plan, seed)
-    if not maps:
-        return measure(volume, 0, mask, virtual_coils)
     size = steady_calibration_size(volume, plan, mask)
-    found = coil_maps(path, number, virtual_coils, size)
+    found = coil_maps(path, number, virtual_coils, size) if maps else None
     return measure(volume, 0, mask, virtual_coils, size, found)
 
 
@@ -68,7 +66,7 @@ class Slices(Dataset):
         self.shapes: list[tuple[int, ...]] = []
         for path in paths:
             slices, coils, height, width = volume_shape(path)
-            crop = read_volume(path, slice(0, 1)).crop
+            crop = read_volume(path, slice(0, 0)).crop  # the header alone, no sample
             self.items += [(path, i) for i in range(slices)]
             self.shapes += [(virtual_coils or coils, min(height, crop[0]), width, *crop)] * slices
 

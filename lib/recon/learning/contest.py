@@ -163,9 +163,9 @@ def train_alike(
         rows, schedule = (0, budget.whole) if name in WHOLE else (budget.rows, budget.bands)
         schedule = replace(schedule, rate=budget.rates[name])
         slices = Slices(files, plan, virtual_coils, seed, rows, maps=name in WITH_MAPS)
-        folder = training_folder(network, known, schedule, files)
         label = f"pcrnn_{budget.pcrnn}" if name == "pcrnn" else name
         loss = ReconstructionLoss()
+        folder = training_folder(network, known, schedule, files, loss, rows)
         histories[label] = fit(network, slices, loss, schedule, folder, seed, device, label)
         networks[label] = network.to(pick_device(device)).eval()
     return networks, histories

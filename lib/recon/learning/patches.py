@@ -1,11 +1,10 @@
 """Training on patches of one volume, with AdamW as Remedios et al. (2022) have it.
 
 `recon.learning.training.fit` is for k-space, whose samples, masks and physics have no place here;
-its checkpoints and the names of its folders are used all the same.
+checkpoints and the names of their folders are the same.
 """
 
 import math
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,14 +17,10 @@ from tqdm import tqdm
 from recon.data.measurement import seed_of
 from recon.data.self_super_resolution import PatchPairs
 from recon.errors import InputError
+from recon.learning.checkpoints import resumed
 from recon.learning.edges import L1Sobel
-from recon.learning.training import (
-    load_checkpoint,
-    pick_device,
-    save_checkpoint,
-    training_folder,
-)
-from recon.results.staleness import code_sha256
+from recon.learning.training import pick_device, training_folder
+from recon.results.fingerprints import code_sha256
 
 __all__ = ["PatchSchedule", "fit_patches", "patch_folder", "start_from_input"]
 
@@ -129,44 +124,43 @@ def fit_patches(
     Raises
     ------
     InputError
-        When the loss stops being finite.
+        When the loss or its gradient stops being finite; the last checkpoint stays.
     """
     chosen = pick_device(device)
     network.to(chosen, memory_format=torch.channels_last).train()
     optimiser = torch.optim.AdamW(network.parameters(), lr=schedule.rate)
     loss = L1Sobel()
-    history = load_checkpoint(folder, network, optimiser) if folder else []
-    start = time.monotonic() - (history[-1]["seconds"] if history else 0)
-    saved = time.monotonic()
 
     def batch(count: int, stream: str, step: int, part: str):
         rng = np.random.default_rng(seed_of(seed, stream, step))
         drawn = pairs.draw(count, schedule.size, network.margin, rng, part)
         return (tensor.to(chosen, memory_format=torch.channels_last) for tensor in drawn)
 
-    steps = tqdm(range(len(history), schedule.steps), label, mininterval=2)
-    for step in steps:
-        # A generator a step: going on needs none that was saved.
-        coarse, fine = batch(schedule.batch, "step", step, "train")
-        for group in optimiser.param_groups:
-            group["lr"] = schedule.rate_at(step)
-        value = loss(network(coarse), fine)
-        if not torch.isfinite(value):
-            raise InputError(
-                f"{label}: the loss is {value.item()} at step {step}; lower the learning rate "
-                f"({schedule.rate:g}) or check the data"
+    with resumed(network, optimiser, folder, label, save_every=60) as record:
+        for step in tqdm(range(len(record.history), schedule.steps), label, mininterval=2):
+            # A generator a step: going on needs none that was saved.
+            coarse, fine = batch(schedule.batch, "step", step, "train")
+            for group in optimiser.param_groups:
+                group["lr"] = schedule.rate_at(step)
+            value = loss(network(coarse), fine)
+            optimiser.zero_grad()
+            value.backward()
+            size = torch.nn.utils.get_total_norm(
+                [w.grad for w in network.parameters() if w.grad is not None]
             )
-        optimiser.zero_grad()
-        value.backward()
-        optimiser.step()
-        entry = {"step": step + 1, "loss": value.item(), "rate": schedule.rate_at(step)}
-        if (step + 1) % max(1, schedule.steps // 10) == 0:
-            coarse, fine = batch(schedule.validation, "validation", 0, "validation")
-            with torch.no_grad():
-                entry["validation"] = loss(network(coarse), fine).item()
-        history.append({**entry, "seconds": time.monotonic() - start})
-        if folder and (step + 1 == schedule.steps or time.monotonic() - saved > 60):
-            save_checkpoint(folder, network, optimiser, history)
-            saved = time.monotonic()
+            # Before the step: weights that have been finite stay so.
+            if not (torch.isfinite(value) and torch.isfinite(size)):
+                raise InputError(
+                    f"{label}: the loss is {value.item()} at step {step}, the norm of its gradient "
+                    f"{size.item()}; lower the learning rate ({schedule.rate:g}) or check the "
+                    "data; the last good checkpoint is kept"
+                )
+            optimiser.step()
+            entry = {"step": step + 1, "loss": value.item(), "rate": schedule.rate_at(step)}
+            if (step + 1) % max(1, schedule.steps // 10) == 0:
+                coarse, fine = batch(schedule.validation, "validation", 0, "validation")
+                with torch.no_grad():
+                    entry["validation"] = loss(network(coarse), fine).item()
+            record.add(entry)
     network.eval()
-    return history
+    return record.history

@@ -13,7 +13,7 @@ from recon.learning.training import pick_device
 from recon.learning.translation import draw_crops
 from recon.networks import domain_norm
 from recon.networks.cyclegan import DOMAINS, HDCycleGAN
-from recon.results.staleness import code_sha256
+from recon.results.fingerprints import code_sha256
 
 __all__ = ["beside", "calibrated", "classify_domains"]
 

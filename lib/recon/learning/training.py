@@ -2,18 +2,15 @@
 
 import hashlib
 import inspect
-import json
 import math
 import os
-import shutil
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
@@ -21,9 +18,10 @@ from tqdm import tqdm
 from recon.data.measurement import Measurement, seed_of
 from recon.data.samples import Batches, Slices, collate
 from recon.errors import InputError
+from recon.learning.checkpoints import resumed
 from recon.learning.optimisers import LookaheadAdam
 from recon.paths import cache_dir
-from recon.results.staleness import code_sha256
+from recon.results.fingerprints import code_sha256, file_sha256
 
 
 @dataclass(frozen=True)
@@ -73,68 +71,51 @@ def pick_precision(device: torch.device) -> str:
     return "bf16-mixed" if torch.cpu._is_amx_tile_supported() else "32-true"
 
 
+# What decides where a network is tested, not what it learns.
+EVALUATION_ONLY = {"test_data", "test_root", "data_root", "compressed_sensing", "mask_draws"}
+
+
 def training_folder(
     network: nn.Module,
     settings: Mapping[str, object],
-    schedule: Schedule,
+    schedule: Any,
     files: Sequence[Path],
+    loss: nn.Module | Callable | None = None,
+    rows: int = 0,
 ) -> Path:
     """Where the checkpoints of one training lie, in the cache.
 
-    The folder's name is a hash of everything that shapes the result: the parameters that bear on
-    training, the schedule, the files (names and sizes) and this library's code. So a second run
-    goes on from an interrupted one, and a changed line of code never meets old weights.
+    The folder's name is a hash of everything that shapes the result. So a second run goes on from
+    an interrupted one, and a changed line of code never meets old weights.
+
+    Parameters
+    ----------
+    network : nn.Module
+        Its structure counts, and the code of its module.
+    settings : mapping
+        The parameters that bear on training, and ``device``, of which only the precision counts.
+    schedule : dataclass
+        Length and rates.
+    files : sequence of Path
+        What it learns from: names and content (`recon.results.fingerprints.file_sha256`).
+    loss : nn.Module or function, optional
+        Its code and structure.
+    rows : int
+        Height of the bands that it learns from (`recon.data.samples.Slices`).
     """
-    evaluation_only = {"test_data", "test_root", "data_root", "compressed_sensing", "mask_draws"}
-    relevant = {k: v for k, v in sorted(settings.items()) if k not in {*evaluation_only, "device"}}
-    name = type(network).__name__.lower()
-    parts = [
-        str(network),
-        relevant,
-        asdict(schedule),
-        pick_precision(pick_device(str(settings["device"]))),
-    ]
-    parts += [(path.name, path.stat().st_size) for path in files]
-    parts.append(code_sha256(Path(__file__), Path(inspect.getfile(type(network)))))
+    precision = pick_precision(pick_device(str(settings["device"])))
+    ignored = {*EVALUATION_ONLY, "device"}
+    relevant = {key: value for key, value in sorted(settings.items()) if key not in ignored}
+    parts = [str(network), relevant, asdict(schedule), precision, rows]
+    parts += [(path.name, file_sha256(path)) for path in files]
+    codes = [Path(__file__), Path(inspect.getfile(type(network)))]
+    if loss is not None:
+        module = isinstance(loss, nn.Module)
+        codes.append(Path(inspect.getfile(type(loss) if module else loss)))
+        parts.append(str(loss) if module else loss.__qualname__)
+    parts.append(code_sha256(*codes))
     digest = hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
-    return cache_dir() / "training" / f"{name}-{digest}"
-
-
-def save_checkpoint(folder: Path, network: nn.Module, optimiser, history: list[dict]) -> None:
-    """Write weights, optimiser state and history as one folder that appears whole or not at all."""
-    step = history[-1]["step"] if history else 0
-    final = folder / f"step-{step:07d}"
-    temporary = folder / f"{final.name}.{os.getpid()}.tmp"
-    shutil.rmtree(temporary, ignore_errors=True)
-    try:
-        temporary.mkdir(parents=True)
-        weights = {k: v.contiguous() for k, v in network.state_dict().items()}
-        save_file(weights, temporary / "weights.safetensors")
-        torch.save(optimiser.state_dict(), temporary / "optimiser.pt")
-        (temporary / "history.json").write_text(json.dumps(history))
-        if final.exists():
-            shutil.rmtree(final)
-        temporary.replace(final)
-    except OSError as error:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise InputError(
-            f"{folder}: the checkpoint could not be written ({error.strerror or error}); free some "
-            "space or set RECON_CACHE to another disk, then run again: training goes on from the "
-            "last one"
-        ) from error
-    for old in folder.glob("step-*"):
-        if old != final:
-            shutil.rmtree(old, ignore_errors=True)
-
-
-def load_checkpoint(folder: Path, network: nn.Module, optimiser) -> list[dict]:
-    """Restore the newest whole checkpoint; its history, empty if there is none."""
-    found = sorted(p for p in folder.glob("step-*") if not p.name.endswith(".tmp"))
-    if not found:
-        return []
-    network.load_state_dict(load_file(found[-1] / "weights.safetensors"))
-    optimiser.load_state_dict(torch.load(found[-1] / "optimiser.pt", weights_only=True))
-    return json.loads((found[-1] / "history.json").read_text())
+    return cache_dir() / "training" / f"{type(network).__name__.lower()}-{digest}"
 
 
 def fit(
@@ -181,8 +162,8 @@ def fit(
     Raises
     ------
     InputError
-        When there is nothing to train on, the loss stops being finite (the last good checkpoint
-        stays), or a checkpoint cannot be written.
+        When there is nothing to train on, the loss or its gradient stops being finite (the last
+        good checkpoint stays), or a checkpoint cannot be written.
     """
     chosen = pick_device(device)
     fabric = Fabric(
@@ -192,72 +173,58 @@ def fit(
     )
     fabric.launch()
     torch.manual_seed(seed)
-    network.to(memory_format=torch.channels_last)
+    # Moved before the optimiser is restored, so that its state goes to the same device.
+    network.to(fabric.device, memory_format=torch.channels_last)
     optimiser = LookaheadAdam(network.parameters(), lr=schedule.rate)
-    history = load_checkpoint(folder, network, optimiser) if folder else []
     batches = Batches(slices, schedule.batch_size, seed)
     per_epoch = len(batches.epoch(0)) // fabric.world_size
     if per_epoch == 0:
         raise InputError(f"{label}: there is no slice to train on; check data and data_root")
     steps = max(1, round(schedule.epochs * per_epoch))
-    batches.start, batches.stop = len(history) * fabric.world_size, steps * fabric.world_size
-    # setup() wraps what it is given: the caller's network keeps its own forward.
-    model, optimiser = fabric.setup(network, optimiser)
-    workers = 4 if chosen.type == "cuda" else 0
-    loader = DataLoader(slices, batch_sampler=batches, collate_fn=collate, num_workers=workers)
-    network.train()
-    start = time.monotonic() - (history[-1]["seconds"] if history else 0)
-    saved = time.monotonic()
-    bar = tqdm(
-        total=steps, initial=len(history), desc=label, disable=fabric.global_rank > 0, mininterval=2
-    )
-
-    def checkpoint() -> None:
-        if folder and fabric.global_rank == 0:
-            save_checkpoint(folder, network, optimiser.optimizer, history)
-
-    try:
-        for number, measurement in enumerate(loader):
-            if number % fabric.world_size != fabric.global_rank:
-                continue
-            step = len(history)
-            # A seed a step: resuming needs no saved generator.
-            torch.manual_seed(seed_of(seed, "step", step, fabric.global_rank))
-            rate = schedule.rate_at(step / per_epoch)
-            for group in optimiser.param_groups:
-                group["lr"] = rate
-            measurement = measurement.to(fabric.device)
-            inputs = [measurement.kspace, measurement.mask]
-            if measurement.sensitivities is not None:
-                inputs.append(measurement.sensitivities)
-            value = loss(model(*inputs), measurement)
-            if not torch.isfinite(value):
-                raise InputError(
-                    f"{label}: the loss is {value.item()} at step {step}; lower the learning rate "
-                    f"({rate:g}) or check the data; the last good checkpoint is kept"
+    first = fabric.global_rank == 0
+    if not first:
+        fabric.barrier()  # until the first process has the folder to itself
+    with resumed(network, optimiser, folder, label, save_every, writes=first) as record:
+        if first:
+            fabric.barrier()
+        done, taken = len(record.history), fabric.world_size
+        batches.start, batches.stop = done * taken, steps * taken
+        # setup() wraps what it is given: the caller's network keeps its own forward.
+        model, wrapped = fabric.setup(network, optimiser)
+        workers = 4 if chosen.type == "cuda" else 0
+        loader = DataLoader(slices, batch_sampler=batches, collate_fn=collate, num_workers=workers)
+        network.train()
+        bar = tqdm(total=steps, initial=done, desc=label, disable=not first, mininterval=2)
+        with bar:
+            for number, measurement in enumerate(loader):
+                if number % taken != fabric.global_rank:
+                    continue
+                step = len(record.history)
+                # A seed a step: resuming needs no saved generator.
+                torch.manual_seed(seed_of(seed, "step", step, fabric.global_rank))
+                rate = schedule.rate_at(step / per_epoch)
+                for group in wrapped.param_groups:
+                    group["lr"] = rate
+                measurement = measurement.to(fabric.device)
+                inputs = [measurement.kspace, measurement.mask]
+                if measurement.sensitivities is not None:
+                    inputs.append(measurement.sensitivities)
+                value = loss(model(*inputs), measurement)
+                wrapped.zero_grad()
+                fabric.backward(value)
+                size = fabric.clip_gradients(
+                    model, wrapped, max_norm=schedule.clip_norm, error_if_nonfinite=False
                 )
-            optimiser.zero_grad()
-            fabric.backward(value)
-            fabric.clip_gradients(model, optimiser, max_norm=schedule.clip_norm)
-            optimiser.step()
-            history.append(
-                {
-                    "step": step + 1,
-                    "epoch": (step + 1) / per_epoch,
-                    "loss": value.item(),
-                    "rate": rate,
-                    "seconds": time.monotonic() - start,
-                }
-            )
-            bar.update()
-            if time.monotonic() - saved > save_every:
-                checkpoint()
-                saved = time.monotonic()
-    except KeyboardInterrupt:
-        checkpoint()
-        raise
-    finally:
-        bar.close()
-    checkpoint()
+                # Before the step: weights that have been finite stay so.
+                if not (torch.isfinite(value) and torch.isfinite(size)):
+                    raise InputError(
+                        f"{label}: the loss is {value.item()} at step {step}, the norm of its "
+                        f"gradient {size.item()}; lower the learning rate ({rate:g}) or check the "
+                        "data; the last good checkpoint is kept"
+                    )
+                wrapped.step()
+                epoch = (step + 1) / per_epoch
+                record.add({"step": step + 1, "epoch": epoch, "loss": value.item(), "rate": rate})
+                bar.update()
     network.eval()
-    return history
+    return record.history

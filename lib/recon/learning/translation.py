@@ -1,10 +1,9 @@
 """Training of a pair of generators on images of two domains that are not paired.
 
 `recon.learning.training.fit` needs a target for every input, which there is not here; its
-checkpoints and the names of its folders are used all the same.
+checkpoints and the names of their folders are used all the same.
 """
 
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -17,14 +16,10 @@ from recon.data.measurement import seed_of
 from recon.data.oct_files import crop_back, pad_to
 from recon.errors import InputError
 from recon.learning.adversarial import Pool, TranslationSchedule, copying, losses
-from recon.learning.training import (
-    load_checkpoint,
-    pick_device,
-    save_checkpoint,
-    training_folder,
-)
+from recon.learning.checkpoints import resumed
+from recon.learning.training import pick_device, training_folder
 from recon.networks.cyclegan import DOMAINS, Generator, HDCycleGAN
-from recon.results.staleness import code_sha256
+from recon.results.fingerprints import code_sha256
 
 __all__ = [
     "Pool",
@@ -156,40 +151,34 @@ def fit_translation(
     state = nn.ModuleDict({"model": model, **{f"pool_{d}": pool for d, pool in pools.items()}})
     state.to(chosen, memory_format=torch.channels_last).train()
     optimiser = torch.optim.Adam(model.parameters(), lr=schedule.rate)
-    history = load_checkpoint(folder, state, optimiser) if folder else []
-    start = time.monotonic() - (history[-1]["seconds"] if history else 0)
-    saved = time.monotonic()
     total = schedule.pretrain + schedule.steps
-    for step in tqdm(range(len(history), total), label, mininterval=2):
-        # A generator a step: going on needs none that was saved.
-        rng = np.random.default_rng(seed_of(seed, "step", step))
-        real = {
-            domain: draw_crops(images, schedule.batch, schedule.shape, rng).to(chosen)
-            for domain, images in (("high", high), ("low", low))
-        }
-        if step < schedule.pretrain:
-            value, entry = copying(model, real)
-        else:
-            value, entry = losses(model, real, pools, schedule, rng)
-        optimiser.zero_grad()
-        value.backward()
-        # Before the step: weights that have been finite stay so.
-        slopes = [weight.grad for weight in model.parameters() if weight.grad is not None]
-        size = torch.nn.utils.get_total_norm(slopes)
-        if not (torch.isfinite(value) and torch.isfinite(size)):
-            raise InputError(
-                f"{label}: the training diverged at step {step}: the loss is {value.item()}, the "
-                f"norm of its gradient {size.item()}; lower the learning rate ({schedule.rate:g}) "
-                "or check the images; the last good checkpoint is kept"
-            )
-        optimiser.step()
-        seconds = time.monotonic() - start
-        history.append({"step": step + 1, "loss": value.item(), **entry, "seconds": seconds})
-        if folder and (step + 1 == total or time.monotonic() - saved > save_every):
-            save_checkpoint(folder, state, optimiser, history)
-            saved = time.monotonic()
+    with resumed(state, optimiser, folder, label, save_every) as record:
+        for step in tqdm(range(len(record.history), total), label, mininterval=2):
+            # A generator a step: going on needs none that was saved.
+            rng = np.random.default_rng(seed_of(seed, "step", step))
+            real = {
+                domain: draw_crops(images, schedule.batch, schedule.shape, rng).to(chosen)
+                for domain, images in (("high", high), ("low", low))
+            }
+            if step < schedule.pretrain:
+                value, entry = copying(model, real)
+            else:
+                value, entry = losses(model, real, pools, schedule, rng)
+            optimiser.zero_grad()
+            value.backward()
+            # Before the step: weights that have been finite stay so.
+            slopes = [weight.grad for weight in model.parameters() if weight.grad is not None]
+            size = torch.nn.utils.get_total_norm(slopes)
+            if not (torch.isfinite(value) and torch.isfinite(size)):
+                raise InputError(
+                    f"{label}: the training diverged at step {step}: the loss is {value.item()}, "
+                    f"the norm of its gradient {size.item()}; lower the learning rate "
+                    f"({schedule.rate:g}) or check the images; the last good checkpoint is kept"
+                )
+            optimiser.step()
+            record.add({"step": step + 1, "loss": value.item(), **entry})
     model.eval()
-    return history
+    return record.history
 
 
 @torch.inference_mode()

@@ -17,7 +17,7 @@ from recon.data.super_resolution import Pairs, grey, read_contrast, read_images
 from recon.learning.budget import reached
 from recon.learning.metrics import CONTRASTS
 from recon.learning.training import Schedule, fit, training_folder
-from recon.results.staleness import code_sha256
+from recon.results.fingerprints import code_sha256
 
 __all__ = [
     "Upscaling",
@@ -88,7 +88,7 @@ def train(
     told = {name: settings[name] for name in ("data", "task", "scale", "seed", "device")}
     sources = (__file__, pairs_of.__file__, interpolation.__file__)
     told |= {"crop": crop, "code": code_sha256(*map(Path, sources))}
-    folder = training_folder(network, told, schedule, files)
+    folder = training_folder(network, told, schedule, files, pixel_error)
     scale, seed = int(settings["scale"]), int(settings["seed"])
     pairs = Pairs(files, scale, crop, seed)
     device = str(settings["device"])

@@ -5,9 +5,9 @@ Five hashes name what an executed chapter or a stored run was made from:
 - ``source_sha256``: the chapter's code cells, as the parser sees them, without comments;
 - ``lib_sha256``: the library files that the chapter imports, directly or through others, likewise
   without comments and docstrings, so that wording costs no re-run;
-- ``manifest_sha256``: the data manifests that the chapter names;
+- ``manifest_sha256``: the data manifests that the chapter or those library files name;
 - ``environment_sha256``: the pinned versions;
-- ``inputs_sha256``: the claims and reference results that the chapter reads.
+- ``inputs_sha256``: the claims, reference results and stored tables that the chapter reads.
 
 Imports, manifests and inputs are found in the syntax tree: an import by its statement, a file by
 a text constant that is its name. A module loaded by a computed name would not be seen; the book
@@ -15,9 +15,8 @@ has none.
 """
 
 import ast
-import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +24,15 @@ import yaml
 
 from recon.errors import InputError
 from recon.paths import project_root
+from recon.results.fingerprints import (
+    bare_code,
+    cell_code,
+    library_files,
+    sha256_of,
+    syntax_tree,
+)
 
-__all__ = ["chapters", "code_cells", "hashes", "stale", "stale_reference"]
+__all__ = ["cell_code", "chapters", "code_cells", "hashes", "stale", "stale_reference"]
 
 HASHES = {
     "source_sha256": "its code changed",
@@ -47,42 +53,6 @@ def chapters(root: Path | None = None) -> list[str]:
     return sorted(names, key=lambda name: order.index(name) if name in order else len(order))
 
 
-def _sha256(parts: Iterable[str]) -> str:
-    """One hash of several texts; lengths keep ("ab", "c") apart from ("a", "bc")."""
-    digest = hashlib.sha256()
-    for part in parts:
-        data = part.encode()
-        digest.update(len(data).to_bytes(8, "little") + data)
-    return digest.hexdigest()
-
-
-def _bare(tree: ast.Module) -> str:
-    """The code of `tree` as the parser sees it: no comments, docstrings or layout."""
-    for node in ast.walk(tree):
-        if hasattr(node, "body") and isinstance(node.body, list):
-            body = [
-                statement
-                for statement in node.body
-                if not (
-                    isinstance(statement, ast.Expr)
-                    and isinstance(statement.value, ast.Constant)
-                    and isinstance(statement.value.value, str)
-                )
-            ]
-            node.body = body or [ast.Pass()]
-    return ast.unparse(tree)
-
-
-def cell_code(source: str) -> str:
-    """The code of one cell without comments; a cell with magics stays as it is."""
-    try:
-        code = _bare(ast.parse(source))
-    except SyntaxError:
-        return source.strip()
-    # A closing semicolon hides the last value's display, and the parser drops it.
-    return code + (";" if source.rstrip().endswith(";") else "")
-
-
 def code_cells(chapter: Path) -> list[str]:
     """Sources of the code cells of a percent script, in order."""
     import jupytext  # 0.3 s, and most of this module does without
@@ -94,62 +64,6 @@ def code_cells(chapter: Path) -> list[str]:
             f"there is no chapter {chapter.stem!r}: {chapter.name} cannot be read."
         ) from error
     return [cell.source for cell in notebook.cells if cell.cell_type == "code"]
-
-
-def _tree(chapter: Path) -> ast.Module:
-    """Syntax tree of a whole chapter or library file."""
-    try:
-        return ast.parse(chapter.read_text(encoding="utf-8"))
-    except SyntaxError as error:
-        raise InputError(
-            f"{chapter.name}, line {error.lineno}: {error.msg}; mend it and try again."
-        ) from error
-
-
-def _imported(tree: ast.Module, package: str) -> set[str]:
-    """Dotted names under ``recon`` that `tree` imports; `package` resolves relative imports."""
-    names = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            base = node.module or ""
-            if node.level:
-                parents = package.split(".")[: len(package.split(".")) - node.level + 1]
-                base = ".".join([*parents, base]).strip(".")
-            # `from recon.physics import fourier` names a module, `from recon.paths import x` not.
-            names |= {base} | {f"{base}.{alias.name}" for alias in node.names}
-    return {name for name in names if name.split(".")[0] == "recon"}
-
-
-def library_files(chapter: Path, lib: Path) -> list[Path]:
-    """Files of ``recon`` that `chapter` imports, directly or through others, sorted.
-
-    Importing ``a.b.c`` also runs the ``__init__.py`` of ``a`` and ``a.b``.
-    """
-    found: set[Path] = set()
-    waiting = [(chapter, "")]
-    while waiting:
-        file, package = waiting.pop()
-        for name in _imported(_tree(file), package):
-            parts = name.split(".")
-            for depth in range(1, len(parts) + 1):
-                folder = lib.joinpath(*parts[:depth])
-                for path, inside in (
-                    (folder / "__init__.py", parts[:depth]),
-                    (folder.with_suffix(".py"), parts[: depth - 1]),
-                ):
-                    if path not in found and path.is_file():
-                        found.add(path)
-                        waiting.append((path, ".".join(inside)))
-    return sorted(found)
-
-
-def code_sha256(*files: Path, root: Path | None = None) -> str:
-    """One hash of the code of `files` and of every library file that they import."""
-    root = project_root() if root is None else root
-    every = set(files).union(*(library_files(file, root / "lib") for file in files))
-    return _sha256(_bare(_tree(file)) for file in sorted(every))
 
 
 def _texts(tree: ast.Module) -> set[str]:
@@ -173,16 +87,19 @@ def _environment(root: Path) -> str:
 
 
 def _content(path: Path) -> str:
-    """What a YAML or JSON file says, without comments or layout."""
+    """What a YAML or JSON file says, without comments or layout; a table's text as it is."""
+    if path.suffix == ".csv":
+        return json.dumps([path.name, path.read_text(encoding="utf-8")])
     load = json.loads if path.suffix == ".json" else yaml.safe_load
     return json.dumps([path.name, load(path.read_text(encoding="utf-8"))], sort_keys=True)
 
 
-def inputs(tree: ast.Module, root: Path) -> list[Path]:
-    """Claims and reference runs that a chapter reads.
+def inputs(tree: ast.Module, root: Path, named: frozenset[str] = frozenset()) -> list[Path]:
+    """Claims, reference runs and stored tables that a chapter reads.
 
     A page that calls ``claims.load_all`` or ``reference_runs()`` without a name reads them all;
-    otherwise those whose paper or chapter it names in a text constant.
+    otherwise those whose paper or chapter it names in a text constant. A table is read where its
+    file is named, by the chapter or among the texts ``named`` in the library.
     """
     words = _texts(tree)
     claims = sorted((root / "book" / "claims").glob("*-*.yml"))
@@ -195,7 +112,8 @@ def inputs(tree: ast.Module, root: Path) -> list[Path]:
             for path in results
             if "reference_runs" in words and json.loads(path.read_text())["chapter"] in words
         ]
-    return claims + results
+    tables = sorted((root / "book" / "results").glob("*.csv"))
+    return claims + results + [path for path in tables if path.name in words | named]
 
 
 def _calls_bare(tree: ast.Module, function: str) -> bool:
@@ -219,20 +137,21 @@ def hashes(
     root = project_root() if root is None else root
     path = root / "book" / f"{chapter}.py"
     cells = code_cells(path)
-    tree = _tree(path)
-    words = _texts(tree) | {str(value) for value in (parameters or {}).values()}
-    manifests = sorted((root / "data_manifests").glob("*.yml"))
+    tree = syntax_tree(path)
     library = library_files(path, root / "lib")
+    named = frozenset().union(*(_texts(syntax_tree(file)) for file in library))
+    words = _texts(tree) | named | {str(value) for value in (parameters or {}).values()}
+    manifests = sorted((root / "data_manifests").glob("*.yml"))
     return {
-        "source_sha256": _sha256(cell_code(cell) for cell in cells),
-        "lib_sha256": _sha256(
+        "source_sha256": sha256_of(cell_code(cell) for cell in cells),
+        "lib_sha256": sha256_of(
             text
             for file in library
-            for text in (file.relative_to(root).as_posix(), _bare(_tree(file)))
+            for text in (file.relative_to(root).as_posix(), bare_code(syntax_tree(file)))
         ),
-        "manifest_sha256": _sha256(_content(path) for path in manifests if path.stem in words),
-        "environment_sha256": _sha256([_environment(root)]),
-        "inputs_sha256": _sha256(_content(path) for path in inputs(tree, root)),
+        "manifest_sha256": sha256_of(_content(path) for path in manifests if path.stem in words),
+        "environment_sha256": sha256_of([_environment(root)]),
+        "inputs_sha256": sha256_of(_content(path) for path in inputs(tree, root, named)),
     }
 
 
