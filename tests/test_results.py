@@ -343,6 +343,9 @@ def test_greater_flips_with_the_rows(paper):
     assert judged(single) == "undecided"  # one volume has no interval
     counted = [{**one, "unit": "network"} for one in single]
     assert judged(counted) == "reproduced"  # what is counted needs none
+    none = {"value": 0.0, "ci95": [0.0, 0.0]}
+    assert judged([{**one, **none} for one in single]) == "undecided"  # zero by chance, once
+    assert judged([{**one, **none} for one in counted]) == "not reproduced"  # exactly none
     longer = [{**one, "value": -2.0, "ci95": [-2.0, -2.0]} for one in single]
     both = store.frame([a_run(longer, "standard"), a_run(over_unet(), "quick")])
     found = next(v for v in verdicts.judge_all(paper, both) if v.claim.id == "II-s-over-unet")
@@ -352,6 +355,17 @@ def test_greater_flips_with_the_rows(paper):
     assert judged(over_unet()[:6] + over_unet(-2.0)[6:]) == "partly"
     assert judged([value("unet", 30.0)]) == "not testable on this data"
     assert judged(over_unet(data="simulated_leaves")) == "not testable on this data"
+
+
+def test_a_single_measurement_is_similar_to_nothing(paper):
+    def judged(**fields):
+        fields |= {"data": "simulated_brain_arrays"}
+        row = difference("pcrnn_4c", "pcrnn_12c", 0.1, 0.1, **fields)
+        return verdict_of(paper, "IV-similar-psnr", [row]).verdict
+
+    assert judged() == "reproduced"
+    assert judged(n=1) == "undecided"
+    assert judged(n=1, unit="network") == "reproduced"
 
 
 def test_a_published_p_value_must_be_reached(paper):
