@@ -4,8 +4,11 @@ import json
 import math
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from recon.errors import InputError
@@ -144,6 +147,15 @@ def test_provenance_names_the_commit_and_the_processor_but_no_host():
     assert made["seed"] == 3 and made["seconds"] == 1.2 and made["peak_memory_mb"] > 10
     assert os.uname().nodename not in str(made["device"])
     assert str(Path.home()) not in json.dumps(made)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="other systems do not tell")
+def test_peak_memory_does_not_begin_at_that_of_the_parent():
+    code = "from recon.results.provenance import peak_memory_mb as peak; print(peak())"
+    alone = int(subprocess.check_output([sys.executable, "-c", code]))
+    ballast = np.ones(100_000_000)  # 800 MB, here
+    assert int(subprocess.check_output([sys.executable, "-c", code])) < alone + 100
+    assert provenance.peak_memory_mb() > ballast.nbytes / 1e6
 
 
 # --- staleness -------------------------------------------------------------------------------
