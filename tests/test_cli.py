@@ -157,6 +157,6 @@ def test_claims_are_listed_with_computed_verdicts(checkout):
 
 def test_every_command_has_help():
     words = [sys.executable, "-m", "recon"]
-    for command in ("run", "execute", "sync", "stale", "claims", "data"):
+    for command in ("run", "execute", "sync", "stale", "claims", "new-chapter", "data"):
         done = subprocess.run([*words, command, "--help"], capture_output=True, text=True)
         assert done.returncode == 0 and "usage: python -m recon" in done.stdout
