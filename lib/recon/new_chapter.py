@@ -21,9 +21,8 @@ SKELETON = """# ---
 # %% [markdown]
 # # TITLE
 #
-# What does this page ask, and which paper asked it? Until that stands here, it asks how far the
-# *zero-filled* image, in which samples that were left out stay zero, is from the image of all samples.
-# {doc}`pcrnn` explains masks and scores.
+# What does this page ask, and which paper asked it? Until that stands here, it asks how far *zero-filled*
+# images, with zeros for what was not measured, are from complete ones; {doc}`pcrnn` explains both.
 #
 # ```{admonition} The data on this page are simulated
 # :class: warning
@@ -55,7 +54,8 @@ from recon.physics.sampling import standard_center_fraction
 started = time.perf_counter()
 files = open_split(data, "multicoil", "val", profile, data_root)
 plan = Sampling(accel, standard_center_fraction(accel), "random")
-scores = evaluate_methods({"zero_filled": lambda batch: batch.image}, files, plan, coils, seed)
+methods = {"zero_filled": lambda batch: batch.image}
+scores = evaluate_methods(methods, files, plan, coils, seed)
 
 # %% [markdown]
 # How much faster than a full scan is each mask, and what are the scores (95 % intervals over volumes)?
@@ -71,19 +71,19 @@ from recon.results.statistics import summarise
 rows = summarise(scores, [], data=data, trained_on=data, task="multicoil", accel=accel)
 pd.DataFrame(rows)[["contrast", "metric", "region", "value", "ci95", "n"]].round(3)
 
-# %% mystnb={"figure": {"name": "fig-LABEL", "caption": "SSIM (body) of the zero-filled image of every volume; black is the mean."}, "image": {"alt": "One point for each volume and a black one for their mean."}}
+# %% mystnb={"figure": {"name": "fig-LABEL", "caption": "Middle slice of the first volume: image, a zoom (orange square) on the same grey scale, and absolute errors times five on that scale."}, "image": {"alt": "Columns for the zero-filled image and the target; rows for the image, a zoom and the error map."}}
+from recon.learning.contest_report import middle_slice
 from recon.results import figures
 
-body = scores[(scores.region == "body") & (scores.metric == "ssim")]
-shown = body.pivot(index="volume", columns="method", values="value")
-_ = figures.paired_scores(shown.rename(columns={"zero_filled": "Zero-filled"}), "SSIM")
+images, target = middle_slice(methods, files, scores.volume[0], plan, coils, seed)
+_ = figures.comparison({"Zero-filled": images["zero_filled"]}, target, gain=5)
 
 # %%
 from recon.results import provenance, store
 
-seconds = time.perf_counter() - started
-made = provenance.collect("NAME", parameters=settings, seed=seed, seconds=seconds)
-path = store.save(store.Run("NAME", profile, settings, rows, made))
+chapter, seconds = "NAME", time.perf_counter() - started
+made = provenance.collect(chapter, parameters=settings, seed=seed, seconds=seconds)
+path = store.save(store.Run(chapter, profile, settings, rows, made))
 """  # noqa: E501
 
 
