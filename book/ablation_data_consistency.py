@@ -177,7 +177,7 @@ for name, (variant, own_seed) in lessons.items():
 started += time.perf_counter() - before
 started -= sum(history[-1]["seconds"] for history in histories.values())
 
-# %%
+# %% tags=["nbval-check-output"]
 import pandas as pd
 
 from recon.networks.channels import parameter_count
@@ -192,7 +192,11 @@ sizes = {
     }
     for name, network in networks.items()
 }
-pd.DataFrame(sizes).T
+sizes = pd.DataFrame(sizes).T
+sizes[["parameters", "steps"]]
+
+# %%
+sizes[["training, s", "last loss"]]
 
 # %% [markdown]
 # ## What each choice is worth

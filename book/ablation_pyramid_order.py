@@ -153,7 +153,7 @@ for name, (order, own_seed) in lessons.items():
 started += time.perf_counter() - before
 started -= sum(history[-1]["seconds"] for history in histories.values())
 
-# %%
+# %% tags=["nbval-check-output"]
 import pandas as pd
 
 from recon.networks.channels import parameter_count
@@ -168,7 +168,11 @@ sizes = {
     }
     for name, network in networks.items()
 }
-pd.DataFrame(sizes).T
+sizes = pd.DataFrame(sizes).T
+sizes[["parameters", "steps"]]
+
+# %%
+sizes[["training, s", "last loss"]]
 
 # %% [markdown]
 # ## Do they rank as in table VII?

@@ -145,6 +145,17 @@ for lesson in taught:
     trained[lesson], histories[lesson.label] = made, history
 started = time.perf_counter()  # training, also by an earlier run, is in the histories
 
+# %% tags=["nbval-check-output"]
+from recon.data.fastmri import read_volume, volume_shape
+from recon.networks.channels import parameter_count
+from recon.results import tables
+
+for exam in exams:
+    arrays = [volume_shape(path)[1] for path in exam.files]
+    print(f"exam {exam.label}: {len(arrays)} volumes, {min(arrays)} to {max(arrays)} coils")
+for name, network in trained[taught[0]].items():
+    print(f"{tables.NAMES[name]}: {parameter_count(network):,} parameters")
+
 # %% [markdown]
 # Methods without training have one number to choose, the weight of their prior. It is tuned on
 # training slices of the first lesson, as the networks' weights were. Compressed sensing comes from
@@ -156,7 +167,6 @@ import pandas as pd
 
 from recon.data.samples import Slices
 from recon.learning.transfer import best, tuned, without_training
-from recon.results import tables
 
 picks = Slices(train_files(sets[0], size), plan, coils, seed, maps=True)
 picks = [picks[i] for i in range(0, len(picks), max(1, len(picks) // 6))][:6]
@@ -249,7 +259,6 @@ transfer.matrix(columns, NAMES, f"PSNR (dB) at {accel:g}x by number of coils", a
 # %% mystnb={"figure": {"name": "fig-transfer-images", "caption": "A slice of the last exam: reconstructions by the first lesson's networks and by the methods that learn nothing, a zoom (orange square) on the same grey scale, and absolute errors times five on that scale."}, "image": {"alt": "Columns for every method and the target; rows for the image, a zoom and the error map."}}
 from functools import partial
 
-from recon.data.fastmri import read_volume
 from recon.learning.contest import reconstruct_with
 from recon.learning.metrics import reconstruct
 from recon.results import figures

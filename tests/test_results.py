@@ -4,8 +4,11 @@ import json
 import math
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from recon.errors import InputError
@@ -144,6 +147,15 @@ def test_provenance_names_the_commit_and_the_processor_but_no_host():
     assert made["seed"] == 3 and made["seconds"] == 1.2 and made["peak_memory_mb"] > 10
     assert os.uname().nodename not in str(made["device"])
     assert str(Path.home()) not in json.dumps(made)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="other systems do not tell")
+def test_peak_memory_does_not_begin_at_that_of_the_parent():
+    code = "from recon.results.provenance import peak_memory_mb as peak; print(peak())"
+    alone = int(subprocess.check_output([sys.executable, "-c", code]))
+    ballast = np.ones(100_000_000)  # 800 MB, here
+    assert int(subprocess.check_output([sys.executable, "-c", code])) < alone + 100
+    assert provenance.peak_memory_mb() > ballast.nbytes / 1e6
 
 
 # --- staleness -------------------------------------------------------------------------------
@@ -362,6 +374,9 @@ def test_greater_flips_with_the_rows(paper):
     assert judged(single) == "undecided"  # one volume has no interval
     counted = [{**one, "unit": "network"} for one in single]
     assert judged(counted) == "reproduced"  # what is counted needs none
+    none = {"value": 0.0, "ci95": [0.0, 0.0]}
+    assert judged([{**one, **none} for one in single]) == "undecided"  # zero by chance, once
+    assert judged([{**one, **none} for one in counted]) == "not reproduced"  # exactly none
     longer = [{**one, "value": -2.0, "ci95": [-2.0, -2.0]} for one in single]
     both = store.frame([a_run(longer, "standard"), a_run(over_unet(), "quick")])
     found = next(v for v in verdicts.judge_all(paper, both) if v.claim.id == "II-s-over-unet")
@@ -371,6 +386,17 @@ def test_greater_flips_with_the_rows(paper):
     assert judged(over_unet()[:6] + over_unet(-2.0)[6:]) == "partly"
     assert judged([value("unet", 30.0)]) == "not testable on this data"
     assert judged(over_unet(data="simulated_leaves")) == "not testable on this data"
+
+
+def test_a_single_measurement_is_similar_to_nothing(paper):
+    def judged(**fields):
+        fields |= {"data": "simulated_brain_arrays"}
+        row = difference("pcrnn_4c", "pcrnn_12c", 0.1, 0.1, **fields)
+        return verdict_of(paper, "IV-similar-psnr", [row]).verdict
+
+    assert judged() == "reproduced"
+    assert judged(n=1) == "undecided"
+    assert judged(n=1, unit="network") == "reproduced"
 
 
 def test_a_published_p_value_must_be_reached(paper):

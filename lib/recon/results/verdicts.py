@@ -12,8 +12,8 @@ A part holds, holds in part, stays open or fails, by one of these rules:
   zero throughout: fails;
 - ``ordering``: the same for each neighbour in a ranking; without a difference row the two intervals
   must not overlap (overlapping: open);
-- ``similar``: the difference row's interval lies within a stated tolerance of zero (partly outside:
-  open, for then too little was measured to tell);
+- ``similar``: the difference row's interval lies within a stated tolerance of zero (partly outside,
+  or a single measurement: open, for then too little was measured to tell);
 - ``within``: the interval meets the published value, give or take a stated tolerance. Absolute
   values depend on the data, so this is testable on the published data only;
 - ``exceeds``: one difference's interval lies above another's (overlapping: open).
