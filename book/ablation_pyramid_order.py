@@ -390,8 +390,9 @@ Html("".join(parts))
 # A caution: with `start="identity"` every module begins by passing its input on, the joined image
 # begins as the last module's, and a module at a quarter of the resolution begins by smoothing. What
 # is seen here is then partly where the network began; `start="random"` takes that away, and
-# {ref}`settings` shows what it costs a short training. It bears on the scores too: 1x→2x→4x begins as
-# the image of its coarsest module, the two other pyramids of three scales as that of their finest.
+# {ref}`settings` shows what it costs a short training. Such a start bears on the scores too: 1x→2x→4x
+# begins as the image of its coarsest module, the two other pyramids of three scales as that of their
+# finest.
 #
 # ## What this run says of the paper's claims
 #

@@ -119,8 +119,8 @@ steps = list(zip([1, *(16 * 2**k for k in range(6))], [16 * 2**k for k in range(
 plain = sum(conv(*step) for step in steps) + 3 * 1024 + 3
 print("table A.2:", plain + sum(2 * conv(wide, wide) for _, wide in steps))
 print("built here:", parameter_count(Discriminator()))
-before = plain + sum(2 * conv(narrow, narrow) for narrow, _ in steps)
-print("table A.2, blocks before as in the code:", before)
+as_coded = plain + sum(2 * conv(narrow, narrow) for narrow, _ in steps)
+print("table A.2, blocks before as in the code:", as_coded)
 print("built here:", parameter_count(Discriminator(block="before")))
 
 # %% [markdown]
