@@ -493,7 +493,7 @@ for own in seeds:
     quality = wide[wide.index.get_level_values("metric").isin(["psnr", "psnr_truth"])]
     decline = -quality.sub(wide[REFERENCE], axis=0).dropna().rename("{}_decline".format, level=1)
     wide["chance"] = wide.index.get_level_values("metric").map(coin)
-    long = pd.concat([wide, decline]).stack().rename("value").reset_index()
+    long = pd.concat([wide, decline]).stack().dropna().rename("value").reset_index()
     long = long.rename(columns={"variant": "method"}).assign(region="full", effective_accel=5.0)
     long["metric"] = long["metric"].str.replace("_", " ")
     summary = summarise(long.assign(contrast="retina"), pairs, **constants, training_seed=own)
