@@ -537,7 +537,7 @@ pd.DataFrame(lines).T.rename_axis("table")
 # ### A discriminator 2.5 times as large (table A.2)
 #
 # The table has a residual block after every down-convolution, the code before it, where there are half
-# as many channels.
+# as many channels (at the first, one).
 
 # %% tags=["nbval-check-output"]
 from recon.networks.cyclegan import Discriminator

@@ -532,8 +532,9 @@ def test_scoreboard_and_lists_follow_the_rows(paper):
     empty = tables.scoreboard(paper, store.frame([]))
     full = tables.scoreboard(paper, store.frame([a_run(over_unet())]))
     assert ">reproduced<" not in empty and ">reproduced<" in full
-    assert "simulated_knee (standard)" in full
-    listed = tables.differences(over_unet(p=1e-7))
+    assert "simulated knee (standard)" in full
+    listed = tables.differences(over_unet(p=1e-7), "Seed 3", digits=2)
+    assert "Seed 3. Paired differences" in listed and "+2.00" in listed
     assert listed.count("<tr>") == 13 and "PC-RNN-S – U-Net" in listed and "1e-7" in listed
     assert "python -m recon run" in tables.references([a_run(over_unet())])
 
@@ -570,7 +571,7 @@ def test_runs_stand_side_by_side_and_their_orders_are_compared():
     runs.append(run_of(2, {"unet": 0.5, "d5c5": 1.5}))
     table = repeats.repeats(runs, of, "caption")
     lines = [line.split("<td>")[1:] for line in table.split("<tr>")[2:]]
-    assert ["+1.0" in lines[0][0], "+3.0" in lines[0][1], "+0.5" in lines[0][2]] == [True] * 3
+    assert ["+1.00" in lines[0][0], "+3.00" in lines[0][1], "+0.50" in lines[0][2]] == [True] * 3
     assert "9.0" not in table and "seed 2" in table
     # D5C5 is in the last run only; over a single shared line no order can be told.
     assert sum("–" in cell for cell in lines[2]) == 2
@@ -597,6 +598,43 @@ def test_runs_that_ask_something_else_are_shown_beside_their_own_table():
     assert "quick, seed 0, 4x, singlecoil" in table and "quick, seed 0, 6x, multicoil" in table
     assert "Table I of the paper" in table and "Table II of the paper" in table
     assert "No such run" in repeats.paper_tables([], paper, lambda one: "I")
+
+
+def test_a_stored_run_of_the_pages_own_parameters_is_no_second_opinion():
+    def run_of(profile="quick", **parameters):
+        given = {"seed": 0, "accel": 4, "device": "auto", **parameters}
+        return store.Run("comparison", profile, given, over_unet(), {})
+
+    own = run_of(data_root="/elsewhere/brains")
+    stored = store._without_folders("/elsewhere/brains")
+    twin = run_of(device="cpu", data_root=stored)
+    others = [run_of(data_root=stored, seed=1), run_of("standard", data_root=stored), run_of()]
+    assert repeats.further(own, [twin, *others]) == others
+    of = repeats.chosen_rows("psnr", lambda row: row["method"], against="unet")
+    table = repeats.repeats([own, twin, others[0]], of, "caption")
+    assert table.count('scope="col"') == 3 and "seed 1" in table
+
+
+def test_every_stored_run_has_its_own_verdicts():
+    def run_of(seed, gain):
+        given = {"seed": seed, "accel": 4, "data": "simulated_knee"}
+        return store.Run("comparison", "quick", given, over_unet(gain), {})
+
+    paper = claims.load("chen-2022")
+    shown = repeats.verdicts_of_each([run_of(0, 1.0), run_of(1, -1.0)], paper)
+    first, second = shown.split("<caption>")[1:]
+    assert first.startswith("quick, seed 0, 4x, simulated knee. What") and ">reproduced<" in first
+    assert second.startswith("quick, seed 1") and ">reproduced<" not in second
+    assert "No such run" in repeats.verdicts_of_each([], paper)
+
+
+def test_a_reason_counts_what_holds_in_part(paper):
+    claim = next(one for one in paper.claims if len(one.parts) > 2)
+    words = ["holds", "partly", *["open"] * (len(claim.parts) - 2)]
+    outcomes = [verdicts.Outcome(p, w, "") for p, w in zip(claim.parts, words, strict=True)]
+    hold = f"1 of {len(outcomes)} comparisons hold"
+    assert verdicts._tally(outcomes) == f"{hold}, 1 in part"
+    assert verdicts._tally(outcomes[:1]) == "1 of 1 comparisons hold"
 
 
 def test_columns_name_what_differs_from_the_first_run():

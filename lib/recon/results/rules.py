@@ -14,6 +14,9 @@ SPOILT = {"tested", "trained", "comparison"}  # rows of data that were tampered 
 
 METRICS = {
     "psnr": "PSNR",
+    "psnr truth": "PSNR against the truth",
+    "psnr decline": "loss of PSNR",
+    "psnr truth decline": "loss of PSNR against the truth",
     "ssim": "SSIM",
     "nmse": "NMSE",
     "cnr": "CNR",

@@ -123,6 +123,6 @@ def _summary(claim: Claim, outcomes: Iterable[Outcome]) -> str:
 
 
 def _tally(outcomes: Iterable[Outcome]) -> str:
-    outcomes = list(outcomes)
-    holding = sum(one.outcome == "holds" for one in outcomes)
-    return f"{holding} of {len(outcomes)} comparisons hold"
+    words = Counter(one.outcome for one in outcomes)
+    in_part = f", {words['partly']} in part" if words["partly"] else ""
+    return f"{words['holds']} of {words.total()} comparisons hold{in_part}"
