@@ -13,22 +13,32 @@ MONAI's window is its user's choice, so it is run at several: 64 is the patch of
 column of work, pixels of all windows over those of the image; the rest is memory traffic (arrays
 that outgrow the caches, pages mapped afresh) and, for this book's tool, copies between strips.
 
+A large window takes much memory, which tiles are there to save. So each side runs once more in a
+process of its own: the peak of its resident set, beyond what it held when all was imported and the
+image drawn, stands beside the time. Two ratios follow from the rows: this book's throughput over
+that of MONAI's fastest window, and over that of the fastest one among those that take no more
+memory than this book's tool did.
+
 MONAI is no dependency of the book. In a virtual environment that sees the book's packages:
 
     python -m pip install --no-deps monai==1.6.1
     python benchmarks/tiling_monai.py [--sizes 1024,2048] [--widths 16,32,64] [--rounds 3]
 
-With ``--store`` the rows go to ``book/results/tiling_monai.csv``, which a chapter shows. Without
-MONAI the script says so and compares with the whole image alone.
+With ``--store`` the rows go to ``book/results/tiling_monai.csv`` and the ratios to
+``tiling_monai_ratios.csv``, which a chapter shows; rows of other sizes and widths stay there.
+Without MONAI the script says so and compares with the whole image alone.
 """
 
 import argparse
 import math
 import os
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from itertools import product
+from pathlib import Path
 
 import pandas as pd
 import torch
@@ -40,11 +50,16 @@ from recon.learning.tiling.blending import blend
 from recon.networks.residual_sr import PaddedResidual, ValidResidual
 from recon.results.provenance import device_name, git_state
 from recon.results.store import reference_dir, write_text
+from recon.results.tiles import ratios
 
 try:
     from monai.inferers import sliding_window_inference
 except ImportError:
     sliding_window_inference = None
+
+
+Side = tuple[Callable[[], Tensor], float]
+Case = tuple[int, int, str, float]
 
 
 def monai_exact(network: ValidResidual, image: Tensor, window: int) -> Tensor:
@@ -80,23 +95,52 @@ def timed(run: Callable[[], Tensor]) -> tuple[float, float, Tensor]:
     return time.process_time() - begun, time.perf_counter() - clock, result
 
 
-def compare(size: int, width: int, windows: list[int], rounds: int, memory: float) -> list[dict]:
-    """One image by all tools, printed; its rows."""
+def sides_of(
+    size: int, width: int, windows: list[int], memory: float
+) -> tuple[dict[str, Side], tuple[int, ...]]:
+    """All tools on one image, by name: what runs it, and its column of work; this book's tile."""
     torch.manual_seed(0)
     network = ValidResidual(width).eval()
     image, margin = torch.randn(1, 1, size, size), network.margin
-    padded = F.pad(image, (margin,) * 4)
     budget = memory + 4e-6 * image.numel()  # apply_tiled keeps the result in memory
     plan = plan_tiles(trace(network), receptive_field(network), (size,) * 2, memory_mb=memory)
-    print(f"\n{size} x {size}, width {width}; {memory:g} MB: tile {plan.tile}")
     sides = {
-        "whole image": (lambda: network(padded), 1.0),
+        "whole image": (lambda: network(F.pad(image, (margin,) * 4)), 1.0),
         "this book": (lambda: apply_tiled(network, image, memory_mb=budget), plan.work()),
     }
     for one in (*windows, size + 2 * margin) if sliding_window_inference else ():
         count = math.ceil(size / (one - 2 * margin))
         work = (count * one / (size + 2 * margin)) ** 2
         sides[f"MONAI, windows of {one}"] = (lambda one=one: monai_exact(network, image, one), work)
+    return sides, plan.tile
+
+
+def resident(key: str) -> float:
+    """A line of Linux's account of this process, MB."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(key)) * 1024 / 1e6
+
+
+def growth(side: Side) -> float:
+    """Peak of this process's resident set during one run, beyond the level just before it, MB."""
+    Path("/proc/self/clear_refs").write_text("5")  # forget the peak of the imports
+    before = resident("VmRSS:")
+    side[0]()
+    return resident("VmHWM:") - before
+
+
+def peak_mb(name: str, case: Case) -> float:
+    """`growth` of one side in a fresh process."""
+    command = [sys.executable, __file__, "--one", name, *map(str, case)]
+    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+def compare(size: int, width: int, windows: list[int], rounds: int, memory: float) -> list[dict]:
+    """One image by all tools, printed; its rows."""
+    sides, tile = sides_of(size, width, windows, memory)
+    print(f"\n{size} x {size}, width {width}; {memory:g} MB: tile {tile}")
+    case = (size, width, ",".join(map(str, windows)), memory)
+    peaks = {name: peak_mb(name, case) for name in sides}
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in sides}
     results = {}
     for _ in range(rounds):
@@ -106,26 +150,48 @@ def compare(size: int, width: int, windows: list[int], rounds: int, memory: floa
     middle = {n: [statistics.median(t) for t in zip(*f, strict=True)] for n, f in found.items()}
     ours, reference = middle["this book"][0], results["whole image"]
     rows = []
-    print("side                        CPU s  clock s  of ours  work  equal bits  largest error")
+    print(
+        "side                        CPU s  clock s  of ours  peak MB  work  equal  largest error"
+    )
     for name, (took, clock) in middle.items():
         largest = float((results[name] - reference).abs().max() / reference.std())
-        same = "yes" if torch.equal(results[name], reference) else "no"
+        same, work = "yes" if torch.equal(results[name], reference) else "no", sides[name][1]
         print(
-            f"{name:26} {took:6.2f}  {clock:7.2f}  {took / ours:7.2f}  {sides[name][1]:4.2f}  "
-            f"{same:10}  {largest:.0e}",
+            f"{name:26} {took:6.2f}  {clock:7.2f}  {took / ours:7.2f}  {peaks[name]:7.0f}  "
+            f"{work:4.2f}  {same:5}  {largest:.0e}",
             flush=True,
         )
-        row = {"pixels_a_side": size, "width": width, "side": name, "CPU_s": f"{took:.2f}"}
-        row |= {"clock_s": f"{clock:.2f}", "of_this_book's": f"{took / ours:.2f}"}
-        rows.append({**row, "equal_bits": same, "largest_error": f"{largest:.0e}"})
+        row = {"pixels_a_side": size, "width": width, "side": name, "CPU_s": f"{took:.3f}"}
+        row |= {"CPU_over_this_book's": f"{took / ours:.2f}", "peak_MB": f"{peaks[name]:.0f}"}
+        row |= {"work": f"{work:.2f}", "clock_s": f"{clock:.2f}", "equal_bits": same}
+        rows.append({**row, "largest_error": f"{largest:.0e}"})
     print(f"target 1.10 of the whole image: {ours / middle['whole image'][0]:.2f}")
     theirs = {name: m[0] / ours for name, m in middle.items() if name.startswith("MONAI")}
     if theirs:
-        best = min(theirs, key=theirs.get)
         enough = [name for name, ratio in theirs.items() if ratio >= 1.5]
         print(f"target 1.5 times MONAI: {', '.join(enough) or 'at no window'}")
-        print(f"at its best window: {theirs[best]:.2f} times ({best})")
+        for line in ratios(pd.DataFrame(rows)).itertuples(index=False):
+            print(f"{line.throughput_over_MONAI} times: {line.compared_with} ({line.MONAI})")
     return rows
+
+
+def store(rows: list[dict]) -> None:
+    """Rows of the sizes and widths just measured take the place of stored ones; then the ratios."""
+    made = {"device": device_name(), "threads": str(torch.get_num_threads())}
+    made["commit"] = git_state()["git_commit"][:10]
+    table, path = (
+        pd.DataFrame(rows).astype(str).assign(**made),
+        reference_dir() / "tiling_monai.csv",
+    )
+    case = ["pixels_a_side", "width"]
+    if path.is_file():
+        old = pd.read_csv(path, dtype=str)
+        again = pd.MultiIndex.from_frame(old[case]).isin(pd.MultiIndex.from_frame(table[case]))
+        table = pd.concat([old[~again], table])
+        table = table.sort_values(case, key=lambda column: column.astype(int), kind="stable")
+    write_text(path, table.to_csv(index=False))
+    if sliding_window_inference:
+        write_text(path.with_name("tiling_monai_ratios.csv"), ratios(table).to_csv(index=False))
 
 
 @torch.inference_mode()
@@ -137,7 +203,13 @@ def main() -> None:
     options.add_argument("--rounds", type=int, default=3)
     options.add_argument("--memory", type=float, default=1000.0)
     options.add_argument("--store", action="store_true")
+    options.add_argument("--one", nargs=5, help=argparse.SUPPRESS)
     chosen = options.parse_args()
+    if chosen.one:
+        name, size, width, windows, memory = chosen.one
+        listed = [int(n) for n in windows.split(",") if n]
+        print(growth(sides_of(int(size), int(width), listed, float(memory))[0][name]))
+        return
     numbers = [[int(n) for n in text.split(",")] for text in (chosen.sizes, chosen.widths)]
     windows = [int(n) for n in chosen.windows.split(",")]
     print(f"{device_name()}, {torch.get_num_threads()} threads, load {os.getloadavg()[0]:.1f}")
@@ -150,9 +222,7 @@ def main() -> None:
         fit = [n for n in windows if n < size]
         rows += compare(size, width, fit, chosen.rounds, chosen.memory)
     if chosen.store:
-        made = {"device": device_name(), "threads": torch.get_num_threads()}
-        table = pd.DataFrame(rows).assign(**made, commit=git_state()["git_commit"][:10])
-        write_text(reference_dir() / "tiling_monai.csv", table.to_csv(index=False))
+        store(rows)
 
 
 if __name__ == "__main__":

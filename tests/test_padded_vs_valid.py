@@ -2,6 +2,7 @@
 
 import jupytext
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import nn
@@ -61,6 +62,36 @@ def test_a_stored_benchmark_is_shown_with_its_machine_or_how_to_make_it(tmp_path
     text = tiles.benchmark(path, "Memory")
     assert "Memory (device a machine; threads 1; commit abc)" in text
     assert "149.5" in text and "peak MB" in text and "--store" not in text
+    path.write_text("side,CPU_s,device,threads,commit\nours,2.50,a machine,1,abc\n")
+    text = tiles.benchmark(path, "Time", 2)
+    assert '<th scope="row">2.50</th>' in text  # every digit that was written
+    assert "benchmarks/other.py" in tiles.benchmark(tmp_path / "no.csv", "", script="other")
+
+
+def measured(ours_mb, windows):
+    """Rows as the benchmark writes them: this book's tool takes 2 s; windows (name, s, MB)."""
+    sides = [("whole image", 1.0, 1), ("this book", 2.0, ours_mb)]
+    sides += [(f"MONAI, windows of {name}", *rest) for name, *rest in windows]
+    rows = pd.DataFrame(sides, columns=["side", "CPU_s", "peak_MB"])
+    return rows.assign(pixels_a_side=1024, width=16).astype(str)
+
+
+def test_both_ratios_with_monai_and_which_window_they_are_of():
+    windows = [(64, 9.0, 40), (96, 5.0, 90), (192, 4.0, 100), (288, 3.0, 101)]
+    rows = tiles.ratios(measured(100, windows))
+    assert rows["throughput_over_MONAI"].tolist() == ["1.50", "2.00"]
+    assert rows["MONAI"].tolist() == ["windows of 288", "windows of 192"]
+    assert rows["MONAI_MB"].tolist() == ["101", "100"] and set(rows["this_book_MB"]) == {"100"}
+    assert "within" in rows["compared_with"][1]
+
+
+def test_where_every_window_takes_more_memory_the_least_is_compared_and_said():
+    rows = tiles.ratios(measured(30, [(64, 9.0, 40), (96, 1.0, 90)]))
+    assert rows["throughput_over_MONAI"].tolist() == ["0.50", "4.50"]
+    assert "every window takes more" in rows["compared_with"][1]
+    two = pd.concat([measured(30, [(64, 9.0, 40)]), measured(50, [(64, 3.0, 40)]).assign(width=32)])
+    assert tiles.ratios(two)["throughput_over_MONAI"].tolist() == ["4.50", "4.50", "1.50", "1.50"]
+    assert tiles.ratios(measured(30, [])).empty
 
 
 def run_chapter(**given):

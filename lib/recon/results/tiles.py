@@ -1,4 +1,4 @@
-"""Figures of tiling: what a tile does to an image, how far a network looks; and stored timings."""
+"""Figures of tiling: what a tile does to an image, how far a network looks; stored benchmarks."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,12 +11,48 @@ from matplotlib.figure import Figure
 from recon.results.figures import COLOURS, show
 from recon.results.html import Html, html_table
 
-__all__ = ["benchmark", "error_maps", "gradient_maps", "margin_curves"]
+__all__ = ["benchmark", "error_maps", "gradient_maps", "margin_curves", "ratios"]
 
 MADE_BY = ["device", "threads", "commit"]  # columns that go into the caption
 
 
-def benchmark(path: Path, caption: str) -> Html:
+def ratios(rows: pd.DataFrame) -> pd.DataFrame:
+    """Throughput of this book's tool over that of MONAI's windows, two for each size and width.
+
+    Over the fastest window of all, and over the fastest of those that take no more memory than this
+    book's tool; where every window takes more, over the one that takes least, which is then said.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Of ``benchmarks/tiling_monai.py``: pixels_a_side, width, side, CPU_s and peak_MB, and what
+        the rows of one size and width share (device, threads, commit).
+    """
+    found = []
+    kinds = {"CPU_s": float, "peak_MB": float}
+    for (size, width), group in rows.astype(kinds).groupby(
+        [rows["pixels_a_side"].astype(int), rows["width"].astype(int)]
+    ):
+        theirs = group[group["side"].str.startswith("MONAI")]
+        ours = group[group["side"] == "this book"].iloc[0]
+        within = theirs[theirs["peak_MB"] <= ours["peak_MB"]]
+        picked = {"fastest of all windows": theirs.nsmallest(1, "CPU_s")}
+        if len(within):
+            picked["fastest within this book's memory"] = within.nsmallest(1, "CPU_s")
+        else:
+            least = "least memory, as every window takes more than this book's tool"
+            picked[least] = theirs.nsmallest(1, "peak_MB")
+        for how, one in picked.items():
+            for their in one.itertuples():  # none without MONAI
+                line = {"pixels_a_side": size, "width": width, "compared_with": how}
+                line |= {"MONAI": their.side.removeprefix("MONAI, ")}
+                line |= {"throughput_over_MONAI": f"{their.CPU_s / ours['CPU_s']:.2f}"}
+                line |= {"MONAI_MB": f"{their.peak_MB:.0f}", "this_book_MB": f"{ours.peak_MB:.0f}"}
+                found.append(line | {name: ours[name] for name in MADE_BY if name in ours})
+    return pd.DataFrame(found)
+
+
+def benchmark(path: Path, caption: str, headers: int = 1, script: str = "") -> Html:
     """The stored rows of a benchmark of the same name, or how to make them.
 
     Parameters
@@ -25,18 +61,22 @@ def benchmark(path: Path, caption: str) -> Html:
         A CSV file that ``benchmarks/<name>.py --store`` writes, or would.
     caption : str
         What the table shows; machine, threads and commit are added.
+    headers : int
+        Columns that name a row.
+    script : str
+        The benchmark, if its name is another than the file's.
     """
     if not path.is_file():
         return Html(
             f"<p>{caption}: no run is stored. "
-            f"<code>python benchmarks/{path.stem}.py --store</code> makes one; it wants a machine "
-            "that does nothing else.</p>"
+            f"<code>python benchmarks/{script or path.stem}.py --store</code> makes one; it wants "
+            "a machine that does nothing else.</p>"
         )
-    rows = pd.read_csv(path)
+    rows = pd.read_csv(path, dtype=str, keep_default_na=False)  # digits as they were written
     made = "; ".join(f"{name} {', '.join(map(str, rows[name].unique()))}" for name in MADE_BY)
     shown = rows.drop(columns=MADE_BY)
     heads = [name.replace("_", " ") for name in shown.columns]
-    return html_table(f"{caption} ({made})", heads, shown.itertuples(index=False))
+    return html_table(f"{caption} ({made})", heads, shown.itertuples(index=False), headers)
 
 
 def error_maps(maps: Mapping[str, Mapping[str, np.ndarray]]) -> Figure:

@@ -3,17 +3,29 @@
 Sums of floating-point numbers depend on their order. On a CPU, PyTorch computes large float32
 convolutions by oneDNN, whose order is the same at every size (the tests check it), and small ones
 by a matrix product, whose order is not. So a tile takes the routine that the whole image would.
+
+oneDNN computes in blocks of channels that lie together in memory, and PyTorch copies every input
+and output between that order and its own. Where one block holds all channels of an input, an array
+with its channels last is that block already: the same sums, without the copies.
 """
 
+import operator
+from functools import cache
 from math import prod
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
 from recon.learning.tiling.fields import AxisField
 from recon.learning.tiling.layers import CONVOLUTIONS, TRANSPOSED, propagate
 
-__all__ = ["Interpreter", "bits", "convolve", "forced_onednn"]
+__all__ = ["Interpreter", "bits", "convolve", "forced_onednn", "may_put_channels_last"]
+
+BLOCK = 16  # channels
+# Their results are rounded exactly, number by number, so the order in memory cannot matter.
+EXACT = (operator.add, operator.sub, operator.mul, operator.getitem, torch.add, torch.relu, F.relu)
+ROUNDED = {nn.ReLU, *EXACT}
 
 
 def forced_onednn(layer: nn.Module, shape: tuple[int, ...]) -> bool:
@@ -56,9 +68,56 @@ class Interpreter(fx.Interpreter):
         return convolve(layer, x, padding, True)
 
 
-def convolve(layer: nn.Module, x: Tensor, padding: tuple[int, ...], onednn: bool) -> Tensor:
-    """A convolution with another padding than its own, by oneDNN if so told."""
+def may_put_channels_last(graph: fx.GraphModule, onednn: tuple[str, ...], itemsize: int) -> bool:
+    """Whether arrays of a network may have their channels last in memory without a changed bit.
+
+    So it is for float32 images, if all convolutions take few enough channels, have no strides, pad
+    no more than keeps the size and agree when measured, and the rest rounds exactly.
+    """
+    modules = dict(graph.named_modules())
+    for node in graph.graph.nodes:
+        layer = modules.get(node.target) if node.op == "call_module" else None
+        if isinstance(layer, nn.Conv2d):
+            kernel, dilation = layer.kernel_size, layer.dilation
+            pad = 0 if layer.padding == "valid" else layer.padding[1]
+            plain = layer.groups == 1 and layer.stride == (1, 1) and min(kernel) > 1
+            plain = plain and 2 * pad <= dilation[1] * (kernel[1] - 1) and node.name in onednn
+            # An array of one channel lies both ways at once: strides of either, sums of another.
+            alone = layer.in_channels == 1 and node.args[0].op != "placeholder"
+            if itemsize != 4 or not plain or alone or layer.in_channels > BLOCK:
+                return False
+            if not _same_bits(layer.in_channels, layer.out_channels, kernel, pad, dilation):
+                return False
+        elif node.op in ("call_module", "call_function", "call_method"):
+            acts = node.target if layer is None else type(layer)
+            if acts not in ROUNDED:
+                return False
+    return True
+
+
+@cache
+def _same_bits(
+    inputs: int, outputs: int, kernel: tuple[int, int], pad: int, dilation: tuple[int, int]
+) -> bool:
+    """Measured on noise: another processor's blocks, or another oneDNN's order, may differ."""
+    draw, last = torch.Generator().manual_seed(0), torch.channels_last
+    weight = torch.randn(outputs, inputs, *kernel, generator=draw)
+    size = (d * (k - 1) + n for k, d, n in zip(kernel, dilation, (9, 70), strict=True))
+    x, rest = torch.randn(1, inputs, *size, generator=draw), ((0, pad), (1, 1), dilation, 1)
+    first = torch.mkldnn_convolution(x, weight, None, *rest)
+    x, weight = x.contiguous(memory_format=last), weight.contiguous(memory_format=last)
+    return torch.equal(first, torch.mkldnn_convolution(x, weight, None, *rest))
+
+
+def convolve(
+    layer: nn.Module, x: Tensor, padding: tuple[int, ...], onednn: bool, last: bool = False
+) -> Tensor:
+    """A convolution with another padding than its own, by oneDNN (channels last) if so told."""
     rest = (padding, layer.stride, layer.dilation, layer.groups)
+    if last:
+        weight = layer.weight.contiguous(memory_format=torch.channels_last)
+        result = torch.mkldnn_convolution(x, weight, layer.bias, *rest)
+        return result.contiguous(memory_format=torch.channels_last)  # of one channel it is not
     if onednn:
         return torch.mkldnn_convolution(x, layer.weight, layer.bias, *rest)
     apply = nn.functional.conv3d if x.ndim == 5 else nn.functional.conv2d

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
-from recon.learning.tiling.backends import convolve
+from recon.learning.tiling.backends import convolve, may_put_channels_last
 from recon.learning.tiling.layers import (
     BATCH_NORMS,
     CONVOLUTIONS,
@@ -110,6 +110,7 @@ class Strips:
         first = next(m for m in graph.modules() if isinstance(m, CONVOLUTIONS))
         self.channels = channels_of(graph, first.in_channels)
         self.known: dict[tuple[int, int], list[Step]] = {}
+        self.last = may_put_channels_last(graph, onednn, itemsize)
 
     def rows(self, window: tuple[int, ...]) -> int:
         """Output rows of a strip."""
@@ -252,7 +253,9 @@ class Strips:
             return torch.cat([old, new], 2), new
         # The most frequent two write in place: to join later would copy a strip.
         kept = old.shape[2]
-        whole = old.new_empty(*old.shape[:2], kept + count, *old.shape[3:])
+        form = torch.channels_last if self.last else torch.contiguous_format
+        size = (*old.shape[:2], kept + count, *old.shape[3:])
+        whole = torch.empty(size, dtype=old.dtype, memory_format=form)
         whole[:, :, :kept] = old
         new = whole[:, :, kept:]
         if layer is None:
@@ -278,7 +281,7 @@ class Strips:
             if any(step.beyond):
                 x = F.pad(x, (0, 0) * (self.ndim - 1) + step.beyond)
             pad = (0,) * self.ndim if layer.padding == "valid" else (0, *layer.padding[1:])
-            return convolve(layer, x, pad, node.name in self.onednn)
+            return convolve(layer, x, pad, node.name in self.onednn, self.last)
         if node.target is operator.getitem:
             index = list(slices_of(node.args[1], self.ndim))
             index[2] = slice(None)

@@ -1,0 +1,96 @@
+"""Strips with the channels last in memory: which networks may, and that every bit stays."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from recon.learning.tiling import backends, trace
+from recon.learning.tiling.backends import Interpreter, may_put_channels_last
+from recon.learning.tiling.strips import Strips
+from recon.networks.residual_sr import PaddedResidual, ValidResidual
+from test_tiling import forced
+
+C = nn.Conv2d
+
+
+@pytest.mark.parametrize(
+    ("network", "may"),
+    [
+        (ValidResidual(16, 2, add_input=True), True),
+        (PaddedResidual(8, 1), True),
+        (nn.Sequential(C(1, 16, 3), nn.ReLU(), C(16, 32, (5, 3), padding="valid")), True),
+        (ValidResidual(17, 1), False),
+        (nn.Sequential(C(1, 16, 3), C(16, 16, 1)), False),
+        (nn.Sequential(C(1, 16, 3), C(16, 16, 3, groups=2)), False),
+        (nn.Sequential(C(1, 16, 3), C(16, 16, 3, stride=2)), False),
+        (nn.Sequential(C(1, 16, 3), C(16, 16, 3, padding=2)), False),
+        (nn.Sequential(C(1, 16, 3), nn.Sigmoid()), False),
+        (nn.Sequential(C(8, 1, 3), C(1, 1, 3)), False),
+        (nn.Sequential(nn.Conv3d(1, 16, 3)), False),
+    ],
+)
+def test_few_channels_and_exact_rounding_may_have_channels_last(monkeypatch, network, may):
+    graph = trace(network)
+    monkeypatch.setattr(backends, "_same_bits", lambda *form: True)
+    assert may_put_channels_last(graph, forced(graph), 4) is may
+    assert not may_put_channels_last(graph, forced(graph), 2)  # bfloat16
+    assert not may_put_channels_last(graph, forced(graph)[1:], 4)  # one layer not by oneDNN
+    monkeypatch.setattr(backends, "_same_bits", lambda *form: False)
+    assert not may_put_channels_last(graph, forced(graph), 4)
+
+
+def test_the_measurement_notices_another_order_of_sums(monkeypatch):
+    """A stand-in for oneDNN that adds up half the channels first where they lie last."""
+    real = torch.mkldnn_convolution
+
+    def other_order(x, weight, bias, *rest):
+        if x.is_contiguous() or x.shape[1] == 1:
+            return real(x, weight, bias, *rest)
+        half = x.shape[1] // 2
+        parts = (slice(half), slice(half, None))
+        return sum(real(x[:, p].clone(), weight[:, p].clone(), bias, *rest) for p in parts)
+
+    monkeypatch.setattr(torch, "mkldnn_convolution", other_order)
+    assert not backends._same_bits.__wrapped__(16, 16, (3, 3), 0, (1, 1))
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.integers(1, 16), st.integers(1, 16), st.tuples(st.integers(2, 7), st.integers(2, 7)),
+    st.integers(1, 2), st.integers(1, 30), st.integers(1, 400), st.booleans(),
+)  # fmt: skip
+def test_any_few_channels_keep_every_bit(inputs, width, kernel, dilation, rows, beyond, padded):
+    """Kernels of all forms; strips of any height; images from one output pixel's width on."""
+    pad = tuple(dilation * (k - 1) // 2 for k in kernel) if padded else 0
+    network = nn.Sequential(
+        C(inputs, width, kernel, padding=pad, dilation=dilation), nn.ReLU(),
+        C(width, width, kernel, padding=pad, dilation=dilation), C(width, 2, kernel),
+    )  # fmt: skip
+    height, across = (3 * dilation * (k - 1) + n for k, n in zip(kernel, (40, beyond), strict=True))
+    draw = torch.Generator().manual_seed(rows)
+    image = torch.randn(1, inputs, height, across, generator=draw)
+    graph = trace(network)
+    strips = Strips(graph, forced(graph), 2, 4)
+    strips.rows = lambda window: rows
+    with torch.no_grad():
+        assert torch.equal(strips.run(image), Interpreter(graph, forced(graph)).run(image))
+
+
+def test_strips_hold_them_so(monkeypatch):
+    """Also the first layer's output, whose input of one channel lies both ways at once."""
+    monkeypatch.setattr(backends, "_same_bits", lambda *form: True)
+    graph, seen = trace(ValidResidual(16, 1)), []
+    real = torch.mkldnn_convolution
+
+    def spy(x, weight, *rest):
+        result = real(x, weight, *rest)
+        seen.append(x.is_contiguous(memory_format=torch.channels_last))
+        return result
+
+    monkeypatch.setattr(torch, "mkldnn_convolution", spy)
+    strips = Strips(graph, forced(graph), 2, 4)
+    strips.rows = lambda window: 16
+    strips.run(torch.randn(1, 1, 90, 64))
+    assert len(seen) > 8 and all(seen)
