@@ -8,7 +8,7 @@ import pytest
 from recon.errors import InputError
 from recon.learning.metrics import draw_seed, scan_of
 from recon.results import figures, pages, settings
-from recon.results.names import data_name
+from recon.results.names import data_name, lesson_and_exam
 from recon.results.source import source
 from recon.results.store import Run
 
@@ -88,6 +88,7 @@ def test_a_folder_of_ones_own_goes_by_its_name():
     assert data_name("fastmri_folder", trained) == "folder b"
     assert data_name("fastmri_folder", {}) == "fastmri_folder"
     assert data_name("simulated_brain", known) == "simulated_brain"
+    assert lesson_and_exam("fastmri_folder", known) == "folder mine ← brain"
 
 
 def test_trials_are_shown_as_stored_and_a_missing_file_is_named(tmp_path, monkeypatch):

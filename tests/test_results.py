@@ -558,6 +558,19 @@ def test_scoreboard_and_lists_follow_the_rows(paper):
     assert "python -m recon run" in tables.references([a_run(over_unet())])
 
 
+def test_scores_of_stored_runs_say_what_was_trained_on_and_how_fast():
+    rows = [value("unet", 30.0), value("unet", 0.9, 0.01, metric="ssim")]
+    run = a_run(rows, data="simulated_brain", accel=4)
+    table = tables.reference_scores([run])
+    assert "knee ← brain" in table and "4x (3.90)" in table and "24 volumes" in table
+    assert "Acceleration (effective)" in table
+    mine = [{**row, "data": "fastmri_folder"} for row in rows]
+    own = a_run(mine, data="fastmri_folder", data_root="/somewhere/mine", accel=4)
+    assert "folder mine ← folder mine" in tables.reference_scores([own])
+    listed = tables.references([own])
+    assert "<td>folder mine</td>" in listed and "somewhere" not in listed
+
+
 def test_rank_correlation_counts_pairs_in_the_same_order():
     """Six pairs, one of them turned round: tau is (5 - 1) / 6."""
     theirs = {"a": 1.0, "b": 2.0, "c": 3.0, "d": 4.0, "alone": 9.0}

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any
 
-__all__ = ["ABLATIONS", "OTHERS", "data_name"]
+__all__ = ["ABLATIONS", "OTHERS", "data_name", "lesson_and_exam"]
 
 ABLATIONS = {
     "pyramid_4": "4x",
@@ -56,3 +56,9 @@ def data_name(data: str, parameters: Mapping[str, Any]) -> str:
     field = "test_root" if data == parameters.get("test_data") else "data_root"
     folder = PurePath(str(parameters.get(field) or "")).name
     return f"folder {re.sub('-[0-9a-f]{6}$', '', folder)}" if folder else data
+
+
+def lesson_and_exam(data: str, parameters: Mapping[str, Any]) -> str:
+    """What a run was evaluated on and, after an arrow, trained on: ``knee ← knee``."""
+    sets = (data, parameters.get("data", "–"))
+    return " ← ".join(data_name(one, parameters).removeprefix("simulated_") for one in sets)
