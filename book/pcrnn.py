@@ -163,9 +163,9 @@ _ = figures.gallery(shown, shared=False)
 # Along a line of k-space the scanner samples fast; from line to line it must wait. So whole lines
 # are left out (columns here), except for a fully sampled centre that holds the low frequencies. The
 # *nominal* acceleration is what was asked for; the *effective* one is the columns that the full scan
-# acquired over the columns measured, and for random masks it varies from scan to scan. fastMRI names a centre of
-# 8 % of the columns at 4x and 4 % at 8x; this book lays a straight line through those two, and stays
-# between 2 % and 12 %.
+# acquired over the columns measured, and for random masks it varies from scan to scan. fastMRI names a
+# centre of 8 % of the columns at 4x and 4 % at 8x; this book lays a straight line through those two, and
+# stays between 2 % and 12 %.
 
 # %% mystnb={"figure": {"name": "fig-mask", "caption": "Left: the measured columns (white) of the first test volume. Middle: its measured k-space, log scale, first virtual coil. Right: the zero-filled image, in which the missing columns are taken for zero: edges repeat along the direction of the missing columns."}, "image": {"alt": "Three panels: vertical white stripes, dense in the middle; the k-space that they leave, bright in the centre; and the zero-filled image with ghosted edges from left to right."}}
 volume = volumes[0]
