@@ -544,11 +544,11 @@ print(f"{sum(volumes.values()):,} volumes; worst row beyond rounding: {missed:.1
 # 5.2). By how many dB does the PSNR of their table 1 change from 8 to 16, each in its own number of blocks?
 
 # %% tags=["nbval-check-output"]
-for family in ("carn", "new_carn"):
+for name, family in {"CARN": "carn", "New CARN": "new_carn"}.items():
     pairs = {n: (f"{family}_{n}_8", f"{family}_{n}_16") for n in (1, 3, 5, 9, 13)}
     pairs = {n: pair for n, pair in pairs.items() if {*pair} <= {*table_1.psnr.dropna().index}}
     change = {n: table_1.psnr[wide] - table_1.psnr[narrow] for n, (narrow, wide) in pairs.items()}
-    print(f"{family}: " + ", ".join(f"{value:+.2f} with {n}" for n, value in change.items()))
+    print(f"{name}: " + ", ".join(f"{value:+.2f} with {n}" for n, value in change.items()))
 
 # %% [markdown]
 # ## HDcycleGAN: paper against code
