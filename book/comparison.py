@@ -105,11 +105,15 @@ networks, histories = contest.train_alike(wanted, train_files, plan, virtual, bu
 pyramid = f"pcrnn_{budget.pcrnn}"
 started = time.perf_counter()  # training, also by an earlier run, is in the histories
 
-# %%
+# %% tags=["nbval-check-output"]
 from recon.learning.contest_report import network_sizes
 from recon.results import figures, tables
 
-network_sizes(networks, histories).rename(index=tables.NAMES)
+sizes = network_sizes(networks, histories).rename(index=tables.NAMES)
+sizes.filter(["parameters", "steps", "rate"])
+
+# %%
+sizes.filter(["training, s", "last loss"])
 
 # %% mystnb={"figure": {"name": "fig-comparison-training", "caption": "Training loss by step and by second of training: every step faint, the mean of 20 steps strong."}, "image": {"alt": "Two line plots of falling training loss, one curve for each network, against steps and against seconds."}}
 _ = figures.training_curves({tables.NAMES[k]: v for k, v in histories.items()})

@@ -587,8 +587,10 @@ tables.verdicts(paper, store.frame([run]))
 # and the mean square difference that patches of 64 make: is it still zero for the valid network?
 
 # %%
+from recon.results.repeats import further
+
 references = store.reference_runs("crop_equivariance")
-everything = store.frame([run, *references])
+everything = store.frame([run, *further(run, references)])
 everything = everything[everything.contrast == "all"]
 gain = everything[(everything.against == "spline") & everything.metric.isin(["psnr", "ssim"])]
 gain = gain.assign(column=gain.metric.str.upper() + ", " + gain.method)

@@ -220,7 +220,7 @@ factors = np.array([1, 1.25, 1.5, 1.75, 2])
 curves = padded_accelerations(width, factors, plan, density_power, draws=100)
 effective = crime_figures.accelerations(factors, curves)
 
-# %%
+# %% tags=["nbval-check-output"]
 pd.DataFrame(
     {k: v.mean(1) for k, v in curves.items()}, index=pd.Index(factors, name="padding")
 ).round(2)

@@ -559,7 +559,7 @@ for name, family in {"CARN": "carn", "New CARN": "new_carn"}.items():
 # ### A discriminator 2.5 times as large (table A.2)
 #
 # The table has a residual block after every down-convolution, the code before it, where there are half
-# as many channels.
+# as many channels (at the first, one).
 
 # %% tags=["nbval-check-output"]
 from recon.networks.cyclegan import Discriminator

@@ -677,14 +677,18 @@ tables.verdicts(paper, store.frame([run]))
 # %% [markdown]
 # ## Reference runs
 #
-# Made once and stored with the commit that made them.
+# Made once and stored with the commit that made them; below, the table of those with other parameters
+# than this page's.
 
 # %%
 references = store.reference_runs("hdcyclegan")
 tables.references(references)
 
 # %%
-Html("".join(denoising.table_one(r.rows, paper, missing) for r in references))
+from recon.results.repeats import further
+
+shown = [denoising.table_one(r.rows, paper, missing) for r in further(run, references)]
+Html("".join(shown) or "<p>None is stored yet.</p>")
 
 # %% [markdown]
 # (oct-own-data)=

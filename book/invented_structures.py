@@ -580,8 +580,10 @@ references = store.reference_runs("invented_structures")
 tables.references(references)
 
 # %%
+from recon.results.repeats import further
+
 told = []
-for one in references:
+for one in further(run, references):
     known = lesion_tables.names_of(dict.fromkeys(row["method"] for row in one.rows), WORDS)
     read = numbers(one.parameters["sizes"])
     for field, size in (("data", read[len(read) // 2]), ("retinas", read[0])):

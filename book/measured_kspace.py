@@ -156,6 +156,16 @@ steps = [
 ]
 html_table("Steps of training", ["Network", "Lesson", "Steps"], steps, headers=2)
 
+# %% tags=["nbval-check-output"]
+from recon.data.fastmri import read_volume, volume_shape
+from recon.networks.channels import parameter_count
+
+for exam in exams:
+    arrays = [volume_shape(path)[1] for path in exam.files]
+    print(f"exam {exam.label}: {len(arrays)} volumes, {min(arrays)} to {max(arrays)} coils")
+for name, network in trained[taught[0]].items():
+    print(f"{tables.NAMES[name]}: {parameter_count(network):,} parameters")
+
 # %% [markdown]
 # Methods without training have one number to choose, the weight of their prior. It is tuned on
 # training slices of the first lesson, as that lesson's networks were. Compressed sensing comes from
@@ -264,7 +274,6 @@ transfer.matrix(columns, NAMES, f"PSNR (dB) at {accel:g}x by number of coils", a
 # ## What it looks like
 
 # %% mystnb={"figure": {"name": "fig-transfer-images", "caption": "A slice of the last exam: reconstructions by the first lesson's networks and by the methods that learn nothing, a zoom (orange square) on the same grey scale, and absolute errors times five on that scale."}, "image": {"alt": "Columns for every method and the target; rows for the image, a zoom and the error map."}}
-from recon.data.fastmri import read_volume
 from recon.learning.metrics import reconstruct
 from recon.results import figures
 

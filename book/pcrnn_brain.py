@@ -66,6 +66,8 @@ train_files = open_split(data, "multicoil", "train", profile, data_root)
 test_split = "all" if test_data else "val"
 test_files = open_split(test_data or data, "multicoil", test_split, profile, test_root or data_root)
 scans = scan_table(test_files)
+
+# %% tags=["nbval-check-output"]
 about = {"scans": ("coils", "size"), "slices": ("slices", "sum")}
 about |= {f"coils, {name}": ("coils", name) for name in ("min", "median", "max")}
 scans.groupby("contrast", sort=False).agg(**about)
@@ -104,6 +106,7 @@ def drawn(kind, number):
     return sampling.make_mask(width, accel, plan.center_fraction, kind, number)
 
 
+# %% tags=["nbval-check-output"]
 lines = {}
 for kind in kinds:
     masks = [drawn(kind, number) for number in range(100)]

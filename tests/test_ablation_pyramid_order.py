@@ -98,6 +98,24 @@ def test_bands_tell_apart_what_each_stage_adds():
     assert found.to_dict() == pytest.approx(expected)
 
 
+def test_a_scale_has_one_colour_in_every_panel():
+    """The one legend serves all panels, whatever order the scales run in."""
+    lines = [
+        {"network": n, "stage": s, "frequency": f, "target": 1.0, "change": s * f}
+        for n in "ab"
+        for s in (1, 2)
+        for f in (0.1, 0.2)
+    ]
+    orders = {"a": ["4x", "1x"], "b": ["1x", "4x"]}
+    figure = spectra.change_curves(pd.DataFrame(lines), orders, {"a": "A", "b": "B"})
+    first, second = ([line.get_color() for line in axis.lines] for axis in figure.axes)
+    assert first == second[::-1] and first[0] != first[1]
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["4x", "1x"]
+    assert [line.get_color() for line in legend.get_lines()] == first
+    plt.close("all")
+
+
 # Seeds
 
 
@@ -125,10 +143,11 @@ def test_only_what_lies_outside_the_seeds_is_beyond_them():
     trainings = {"a": ["a", "a2", "a3"], "near": ["near"], "far": ["far"]}
     assert seeds.beyond(table, trainings, "a") == {"near": False, "far": True}
     shown = seeds.spread_table(table, "zero", trainings, "a", {})
-    assert shown.count("within") == 1 and shown.count("beyond") == 1
+    assert shown.count("<b>") == 1 and "<b>-1.00</b>" in shown and "-0.01" in shown  # a minus far
+    assert "a minus the network" in shown
     once = {name: [name] for name in trainings}
     assert seeds.beyond(table, once, "a") == {}
-    assert "beyond" not in seeds.spread_table(table, "zero", once, "a", {})
+    assert "<b>" not in seeds.spread_table(table, "zero", once, "a", {})
     for runs in (trainings, once):
         seeds.forest(table, "zero", runs, "a", {}, "dB")
     plt.close("all")

@@ -33,6 +33,20 @@ def test_execute_stamps_a_clean_notebook_that_is_then_fresh(executed):
     assert after == before
 
 
+def test_a_chapters_peak_memory_is_its_own(checkout):
+    """Not that of a chapter that the same command executed before it."""
+    hungry = "# %%\nimport numpy as np\n\nprint(np.ones(100_000_000).sum())\n"  # 800 MB
+    (checkout.root / "book" / "hungry.py").write_text(hungry)
+    assert checkout.recon("execute", "hungry", "tiny").returncode == 0
+    peaks = [
+        state(checkout.root / "book" / f"{name}.ipynb")["metadata"]["recon"]["peak_memory_mb"]
+        for name in ("hungry", "tiny")
+    ]
+    assert peaks[0] > 800 and 20 < peaks[1] < peaks[0] - 400
+    cells = state(checkout.root / "book" / "hungry.ipynb")["cells"]
+    assert ["".join(cell["source"])[:6] for cell in cells] == ["import"]  # no cell came to stay
+
+
 def test_run_names_its_output_by_its_parameters(checkout):
     done = checkout.recon("run", "tiny", "--param", "accel", "6")
     assert done.returncode == 0, done.stderr
@@ -92,7 +106,8 @@ def test_a_failed_cell_replaces_nothing(executed):
     assert "recon: tiny failed in code cell 4: ZeroDivisionError: division by zero" in done.stderr
     assert "Traceback" not in done.stderr
     assert executed.notebook.read_text() == good
-    assert (executed.root / "runs" / "tiny.failed.ipynb").is_file()
+    kept = state(executed.root / "runs" / "tiny.failed.ipynb")
+    assert "".join(kept["cells"][-1]["source"]) == "1 / 0"
 
 
 @pytest.mark.parametrize(("how", "status"), [(signal.SIGKILL, -9), (signal.SIGINT, 130)])
@@ -142,6 +157,6 @@ def test_claims_are_listed_with_computed_verdicts(checkout):
 
 def test_every_command_has_help():
     words = [sys.executable, "-m", "recon"]
-    for command in ("run", "execute", "sync", "stale", "claims", "data"):
+    for command in ("run", "execute", "sync", "stale", "claims", "new-chapter", "data"):
         done = subprocess.run([*words, command, "--help"], capture_output=True, text=True)
         assert done.returncode == 0 and "usage: python -m recon" in done.stdout

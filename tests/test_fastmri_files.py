@@ -272,6 +272,7 @@ def test_measured_kspace_can_lose_lines_of_either_axis(tmp_path):
     )
     assert (one.name, other.name) == ("scan", "scan_swapped")
     np.testing.assert_array_equal(other.kspace[0], kspace.swapaxes(-2, -1))
+    assert one.attributes["patient_id"] == other.attributes["patient_id"]  # one scan, one side
     np.testing.assert_allclose(other.target[0], one.target[0].T, rtol=1e-4, atol=1e-6)
 
 

@@ -13,6 +13,7 @@ from recon.results import parameters, staleness
 
 BOOK = Path(__file__).resolve().parents[1] / "book"
 CHAPTERS = sorted(path.stem for path in BOOK.glob("*.py"))
+COMPARED = "nbval-check-output"
 # Folders of a machine: of users, of temporary files, of installed packages.
 FOLDERS = re.compile(r"(?<![\w.~-])/(home|root|Users|tmp|work|mnt|opt|var)/\w|site-packages")
 
@@ -74,6 +75,16 @@ def test_figures_have_alternative_texts(notebook):
     for cell in code_cells(notebook):
         if any("image/png" in out.get("data", {}) for out in cell.outputs):
             assert cell.metadata.get("mystnb", {}).get("image", {}).get("alt"), cell.source
+
+
+def test_some_output_is_compared_when_a_chapter_is_executed_anew(chapter, notebook):
+    """nbval compares the cells that carry the tag; without one it only sees that they run."""
+    source = notebooks.build(BOOK / f"{chapter}.py", None)
+    assert any(COMPARED in cell.metadata.get("tags", []) for cell in source.cells)
+    for cell in code_cells(notebook):
+        if COMPARED in cell.metadata.get("tags", []):
+            assert cell.outputs, f"nothing to compare: {cell.source}"
+            assert not [out for out in cell.outputs if out.get("name") == "stderr"], cell.source
 
 
 def test_a_chapter_with_parameters_checks_them(chapter):

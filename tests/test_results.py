@@ -4,8 +4,11 @@ import json
 import math
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from recon.errors import InputError
@@ -144,6 +147,15 @@ def test_provenance_names_the_commit_and_the_processor_but_no_host():
     assert made["seed"] == 3 and made["seconds"] == 1.2 and made["peak_memory_mb"] > 10
     assert os.uname().nodename not in str(made["device"])
     assert str(Path.home()) not in json.dumps(made)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="other systems do not tell")
+def test_peak_memory_does_not_begin_at_that_of_the_parent():
+    code = "from recon.results.provenance import peak_memory_mb as peak; print(peak())"
+    alone = int(subprocess.check_output([sys.executable, "-c", code]))
+    ballast = np.ones(100_000_000)  # 800 MB, here
+    assert int(subprocess.check_output([sys.executable, "-c", code])) < alone + 100
+    assert provenance.peak_memory_mb() > ballast.nbytes / 1e6
 
 
 # --- staleness -------------------------------------------------------------------------------
@@ -362,6 +374,9 @@ def test_greater_flips_with_the_rows(paper):
     assert judged(single) == "undecided"  # one volume has no interval
     counted = [{**one, "unit": "network"} for one in single]
     assert judged(counted) == "reproduced"  # what is counted needs none
+    none = {"value": 0.0, "ci95": [0.0, 0.0]}
+    assert judged([{**one, **none} for one in single]) == "undecided"  # zero by chance, once
+    assert judged([{**one, **none} for one in counted]) == "not reproduced"  # exactly none
     longer = [{**one, "value": -2.0, "ci95": [-2.0, -2.0]} for one in single]
     both = store.frame([a_run(longer, "standard"), a_run(over_unet(), "quick")])
     found = next(v for v in verdicts.judge_all(paper, both) if v.claim.id == "II-s-over-unet")
@@ -371,6 +386,17 @@ def test_greater_flips_with_the_rows(paper):
     assert judged(over_unet()[:6] + over_unet(-2.0)[6:]) == "partly"
     assert judged([value("unet", 30.0)]) == "not testable on this data"
     assert judged(over_unet(data="simulated_leaves")) == "not testable on this data"
+
+
+def test_a_single_measurement_is_similar_to_nothing(paper):
+    def judged(**fields):
+        fields |= {"data": "simulated_brain_arrays"}
+        row = difference("pcrnn_4c", "pcrnn_12c", 0.1, 0.1, **fields)
+        return verdict_of(paper, "IV-similar-psnr", [row]).verdict
+
+    assert judged() == "reproduced"
+    assert judged(n=1) == "undecided"
+    assert judged(n=1, unit="network") == "reproduced"
 
 
 def test_a_published_p_value_must_be_reached(paper):
@@ -552,8 +578,9 @@ def test_scoreboard_and_lists_follow_the_rows(paper):
     empty = tables.scoreboard(paper, store.frame([]))
     full = tables.scoreboard(paper, store.frame([a_run(over_unet())]))
     assert ">reproduced<" not in empty and ">reproduced<" in full
-    assert "simulated_knee (standard)" in full
-    listed = tables.differences(over_unet(p=1e-7))
+    assert "simulated knee (standard)" in full
+    listed = tables.differences(over_unet(p=1e-7), "Seed 3", digits=2)
+    assert "Seed 3. Paired differences" in listed and "+2.00" in listed
     assert listed.count("<tr>") == 13 and "PC-RNN-S – U-Net" in listed and "1e-7" in listed
     assert "python -m recon run" in tables.references([a_run(over_unet())])
 
@@ -603,7 +630,7 @@ def test_runs_stand_side_by_side_and_their_orders_are_compared():
     runs.append(run_of(2, {"unet": 0.5, "d5c5": 1.5}))
     table = repeats.repeats(runs, of, "caption")
     lines = [line.split("<td>")[1:] for line in table.split("<tr>")[2:]]
-    assert ["+1.0" in lines[0][0], "+3.0" in lines[0][1], "+0.5" in lines[0][2]] == [True] * 3
+    assert ["+1.00" in lines[0][0], "+3.00" in lines[0][1], "+0.50" in lines[0][2]] == [True] * 3
     assert "9.0" not in table and "seed 2" in table
     # D5C5 is in the last run only; over a single shared line no order can be told.
     assert sum("–" in cell for cell in lines[2]) == 2
@@ -630,6 +657,43 @@ def test_runs_that_ask_something_else_are_shown_beside_their_own_table():
     assert "quick, seed 0, 4x, singlecoil" in table and "quick, seed 0, 6x, multicoil" in table
     assert "Table I of the paper" in table and "Table II of the paper" in table
     assert "No such run" in repeats.paper_tables([], paper, lambda one: "I")
+
+
+def test_a_stored_run_of_the_pages_own_parameters_is_no_second_opinion():
+    def run_of(profile="quick", **parameters):
+        given = {"seed": 0, "accel": 4, "device": "auto", **parameters}
+        return store.Run("comparison", profile, given, over_unet(), {})
+
+    own = run_of(data_root="/elsewhere/brains")
+    stored = store._without_folders("/elsewhere/brains")
+    twin = run_of(device="cpu", data_root=stored)
+    others = [run_of(data_root=stored, seed=1), run_of("standard", data_root=stored), run_of()]
+    assert repeats.further(own, [twin, *others]) == others
+    of = repeats.chosen_rows("psnr", lambda row: row["method"], against="unet")
+    table = repeats.repeats([own, twin, others[0]], of, "caption")
+    assert table.count('scope="col"') == 3 and "seed 1" in table
+
+
+def test_every_stored_run_has_its_own_verdicts():
+    def run_of(seed, gain):
+        given = {"seed": seed, "accel": 4, "data": "simulated_knee"}
+        return store.Run("comparison", "quick", given, over_unet(gain), {})
+
+    paper = claims.load("chen-2022")
+    shown = repeats.verdicts_of_each([run_of(0, 1.0), run_of(1, -1.0)], paper)
+    first, second = shown.split("<caption>")[1:]
+    assert first.startswith("quick, seed 0, 4x, simulated knee. What") and ">reproduced<" in first
+    assert second.startswith("quick, seed 1") and ">reproduced<" not in second
+    assert "No such run" in repeats.verdicts_of_each([], paper)
+
+
+def test_a_reason_counts_what_holds_in_part(paper):
+    claim = next(one for one in paper.claims if len(one.parts) > 2)
+    words = ["holds", "partly", *["open"] * (len(claim.parts) - 2)]
+    outcomes = [verdicts.Outcome(p, w, "") for p, w in zip(claim.parts, words, strict=True)]
+    hold = f"1 of {len(outcomes)} comparisons hold"
+    assert verdicts._tally(outcomes) == f"{hold}, 1 in part"
+    assert verdicts._tally(outcomes[:1]) == "1 of 1 comparisons hold"
 
 
 def test_columns_name_what_differs_from_the_first_run():

@@ -202,6 +202,14 @@ def test_the_chapter_runs_on_a_folder_of_images(folders, given):
     assert not metrics & {"psnr truth", "edge blur"}  # real images have no truth
     assert len(names["models"]) == len(expected) * (1 if given else 2)
     assert {row["n"] for row in run.rows} == {3}
+    means = {}
+    for row in run.rows:
+        means[row["method"], row.get("against"), row["metric"], row["training_seed"]] = row["value"]
+    beside = {key: mean for key, mean in means.items() if key[1] == "chance"}
+    assert {key[2] for key in beside} == {"told apart", "score change"}
+    for (method, _, metric, own), mean in beside.items():
+        coin = {"told apart": 0.5, "score change": 0.0}[metric]
+        assert mean == pytest.approx(means[method, None, metric, own] - coin)
     compared = sum(map(len, names["found"].values()))
     assert names["several"] == (0 if given else compared) and compared > 0
     panels = names["spectra"].axes[: len(names["maps"])]

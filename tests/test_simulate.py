@@ -218,16 +218,68 @@ def test_unknown_words():
     refused(lambda: open_split("fastmri_folder", "multicoil", "val"), "pass data_root")
 
 
-def folder_of(path, count, coils=3):
+def folder_of(path, count, coils=3, patients=None):
+    """Random scans; each of a patient of its own, or of ``patients`` in turn (nameless: "")."""
     rng = np.random.default_rng(0)
     for i in range(count):
         kspace = rng.normal(size=(1, coils, 16, 16)).astype(np.complex64)
         volume = Volume(f"scan{i}", kspace, make_target(kspace, (8, 8)), "AXT2", (8, 8))
-        write_volume(path / f"scan{i}.h5", replace(volume, single_coil=coils == 1))
+        about = {"patient_id": patients[i % len(patients)]} if patients else {}
+        write_volume(
+            path / f"scan{i}.h5", replace(volume, single_coil=coils == 1, attributes=about)
+        )
     return path
 
 
-def test_plain_folder_is_split_by_name(tmp_path):
+def sides_of(root):
+    """Files of a plain folder by split."""
+    return {
+        s: open_split("fastmri_folder", "multicoil", s, data_root=root) for s in ("train", "val")
+    }
+
+
+def patients_of(paths):
+    return {read_volume(path).attributes["patient_id"] for path in paths}
+
+
+def test_no_patient_is_on_both_sides(tmp_path):
+    """Two files a patient, whose names would often part them."""
+    patients = [f"patient {k}" for k in range(15)]
+    root = folder_of(tmp_path / "scans", 30, patients=patients)
+    sides = sides_of(root)
+    assert sorted(sides["train"] + sides["val"]) == list_volumes(root) and sides["val"]
+    assert not patients_of(sides["train"]) & patients_of(sides["val"])
+    more = folder_of(tmp_path / "more", 60, patients=[f"patient {k}" for k in range(30)])
+    assert patients_of(sides_of(more)["val"]) >= patients_of(sides["val"])  # nobody changes sides
+
+
+@pytest.mark.parametrize("seen", range(3))
+def test_two_patients_have_a_side_each(tmp_path, seen):
+    root = folder_of(tmp_path / "scans", 6, patients=[f"{seen}a", f"{seen}b"])
+    assert [len(paths) for paths in sides_of(root).values()] == [3, 3]
+
+
+def test_files_of_one_patient_cannot_train(tmp_path):
+    root = folder_of(tmp_path / "scans", 3, patients=["the same"])
+    refused(
+        lambda: open_split("fastmri_folder", "multicoil", "train", data_root=root),
+        "3 volumes of one patient_id", "test_data",
+    )  # fmt: skip
+    assert len(open_split("fastmri_folder", "multicoil", "val", data_root=root)) == 3
+
+
+@pytest.mark.parametrize("nameless", ["", None, h5py.Empty("S1")])
+def test_files_that_name_no_patient_are_split_by_name(tmp_path, nameless):
+    root = folder_of(tmp_path / "scans", 30, patients=[""])
+    for path in list_volumes(root):
+        with h5py.File(path, "a") as file:
+            del file.attrs["patient_id"]
+            if nameless is not None:
+                file.attrs["patient_id"] = nameless
+    assert min(map(len, sides_of(root).values())) > 1
+
+
+def test_plain_folder_keeps_its_sides(tmp_path):
     root = folder_of(tmp_path / "scans", 30)
     train = open_split("fastmri_folder", "multicoil", "train", data_root=root)
     val = open_split("fastmri_folder", "multicoil", "val", data_root=root)

@@ -77,6 +77,14 @@ def claims(options: argparse.Namespace) -> int:
     return 0
 
 
+def new_chapter(options: argparse.Namespace) -> int:
+    from recon.new_chapter import new_chapter as write
+
+    path = write(options.name)
+    print(f"book/{path.name} is written and listed; run `python -m recon execute {path.stem}`")
+    return 0
+
+
 def data(options: argparse.Namespace) -> int:
     from recon.data import manifest
 
@@ -141,6 +149,10 @@ def parser() -> argparse.ArgumentParser:
     one = commands.add_parser("claims", help="what the papers claim, and what the runs say of it")
     one.add_argument("--all", action="store_true", help="each number of each table as well")
     one.set_defaults(action_of=claims)
+
+    one = commands.add_parser("new-chapter", help="write the skeleton of a chapter and list it")
+    one.add_argument("name")
+    one.set_defaults(action_of=new_chapter)
 
     one = commands.add_parser("data", help="data sets: list, describe, verify, import")
     actions = one.add_subparsers(dest="action", required=True, metavar="ACTION")

@@ -9,8 +9,6 @@ import contextlib
 import difflib
 import os
 import re
-import resource
-import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -30,6 +28,8 @@ from recon.results.parameters import convert, declared, unknown
 __all__ = ["ChapterError", "execute", "run", "sync"]
 
 LARGEST = 1_500_000  # bytes of a committed notebook
+# Run behind the last cell, and taken out again: only the kernel knows what it needed itself.
+MEMORY = "from recon.results import provenance\nprint(provenance.peak_memory_mb())"
 KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 
 
@@ -188,6 +188,7 @@ def _execute(
     start = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="recon-") as folder:
         before, after = Path(folder) / "in.ipynb", Path(folder) / "out.ipynb"
+        notebook.cells.append(nbformat.v4.new_code_cell(MEMORY))
         nbformat.write(notebook, before)
         # A backend set for scripts (Agg, say) would leave a notebook without figures.
         os.environ.pop("MPLBACKEND", None)
@@ -208,14 +209,11 @@ def _execute(
     seconds = time.perf_counter() - start
     if changed := provenance.changed(chapter, made_from, parameters):
         raise ChapterError(f"{name}: {', '.join(changed)} changed while it ran; run it again.")
+    told = executed.cells.pop().outputs
+    peak = next(int(out.text) for out in told if out.get("name") == "stdout")
     clean(executed)
-    about = {
-        **made_from,
-        "device": provenance.device_name(),
-        "seconds": round(seconds),
-        "peak_memory_mb": provenance.peak_memory_mb(resource.RUSAGE_CHILDREN),
-    }
-    provenance.stamp(executed, about)
+    about = {"device": provenance.device_name(), "seconds": round(seconds), "peak_memory_mb": peak}
+    provenance.stamp(executed, {**made_from, **about})
     return executed, seconds
 
 
@@ -245,7 +243,9 @@ def _failure(
         return InputError(message)
     kept = runs_dir() / f"{name}.failed.ipynb"
     kept.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(partial, kept)
+    broken = nbformat.read(partial, as_version=4)
+    broken.cells.pop()  # the measurement of memory
+    nbformat.write(broken, kept)
     return ChapterError(
         f"{chapter} failed in code cell {error.exec_count}: {error.ename}: {message} "
         f"(see {kept.name} in the folder of runs)"
@@ -289,12 +289,10 @@ def _joined(outputs: list[NotebookNode]) -> list[NotebookNode]:
 
 def _settled(text: str) -> str:
     """What a terminal shows in the end: of a progress bar's states, the last."""
-    lines = [line.rstrip("\r").rsplit("\r", 1)[-1] for line in text.split("\n")]
-    return "\n".join(lines)
+    return "\n".join(line.rstrip("\r").rsplit("\r", 1)[-1] for line in text.split("\n"))
 
 
 def scrub(text: str) -> str:
     """`text` without the folders of this machine."""
-    text = text.replace(str(project_root()), ".")
-    text = text.replace(str(Path.home()) + "/", "~/")
+    text = text.replace(str(project_root()), ".").replace(str(Path.home()) + "/", "~/")
     return re.sub(r"/tmp/ipykernel_\d+/\d+\.py", "this cell", text)

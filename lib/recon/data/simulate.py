@@ -18,13 +18,12 @@ import numpy as np
 from filelock import FileLock
 from tqdm import tqdm
 
-from recon import phantoms
 from recon.data.fastmri import Volume, make_target, write_volume
 from recon.data.manifest import Manifest
 from recon.errors import InputError
 from recon.paths import cache_dir
 from recon.phantoms import brain, knee, leaves, scanner
-from recon.results.staleness import cell_code
+from recon.results.fingerprints import cell_code, code_sha256
 
 __all__ = ["Plan", "fill", "generate", "plan_volume", "scan_body", "set_folder", "simulate"]
 
@@ -132,18 +131,19 @@ def fill(folder: Path, makers: dict[str, Callable[[], Volume]], label: str) -> P
 def set_folder(manifest: Manifest, profile: str, also: dict[str, Any]) -> Path:
     """Where a simulated set lies in the cache: name, profile, and a hash of all that makes it.
 
-    The hash covers the manifest's section, ``also``, and the code of the phantoms, the scanner and
-    the modules of this folder that write (without comments and docstrings), so an older set is
-    never taken for a newer one.
+    The hash covers the manifest's section, ``also``, and the code (without comments and docstrings)
+    of the phantoms, the scanner and the modules of this folder that write such a set, so an older
+    set is never taken for a newer one.
     """
-    here = Path(__file__).parent
-    sources = [here / f"{name}.py" for name in ("simulate", "volumes", "fastmri", "format")]
-    sources += sorted(Path(phantoms.__file__).parent.glob("*.py"))
+    here, read = Path(__file__).parent, ["volumes"] if manifest.kind == "nifti" else []
+    sources = [here / f"{name}.py" for name in ("simulate", "fastmri", "format", *read)]
+    bodies = [Path(module.__file__) for module in (brain, knee, leaves, scanner)]
     made_of = {
         "profile": manifest.profiles[profile],
         "contrasts": manifest.contrasts,
         "settings": manifest.settings,
         "code": [cell_code(path.read_text(encoding="utf-8")) for path in sources],
+        "phantoms": code_sha256(*bodies),
         **also,
     }
     digest = hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:10]

@@ -3,6 +3,8 @@
 import hashlib
 from pathlib import Path
 
+import h5py
+
 from recon.data.fastmri import list_volumes, volume_shape
 from recon.data.manifest import Manifest, load_manifest
 from recon.data.simulate import simulate
@@ -11,7 +13,7 @@ from recon.errors import InputError
 
 __all__ = ["open_split"]
 
-VALIDATION_SHARE = 0.2  # of the files of a folder that has no official split
+VALIDATION_SHARE = 0.2  # of the patients of a folder that has no official split
 
 
 def open_split(
@@ -41,7 +43,8 @@ def open_split(
     Raises
     ------
     InputError
-        For an unknown set or split, a task that the set doesn't have, and an unusable folder.
+        For an unknown set or split, a task that the set doesn't have, and an unusable folder, such
+        as one of a single patient that is to be trained on.
     """
     manifest = load_manifest(name)
     if task not in manifest.tasks:
@@ -89,23 +92,38 @@ def _files(manifest: Manifest, root: Path, task: str, split: str) -> list[Path]:
 
 
 def _share(paths: list[Path], split: str, root: Path) -> list[Path]:
-    """Four fifths for training, the rest for validation, decided by a hash of each file's name.
+    """Four fifths of the patients for training, the rest for validation, decided by a hash of each.
 
-    A file keeps its side when others are added. Where chance leaves a side empty, the file with the
-    smallest (validation) or largest (training) hash takes it.
+    All files of a patient (see `_patient`) are on one side; a file without the attribute is a
+    patient of its own, known by its name. A patient keeps its side when others are added. Where
+    chance leaves a side empty, the patient with the smallest (validation) or largest (training)
+    hash takes it; a single patient can be tested on, not trained on.
     """
     if split == "all":
         return paths
-    if len(paths) < 2:
+    patient = {p: _patient(p) or p.name for p in paths}
+    known = set(patient.values())
+    if len(known) < 2:
         if split == "val":
             return paths
+        held = "one volume only" if len(paths) < 2 else f"{len(paths)} volumes of one patient_id"
         raise InputError(
-            f"{root} holds one volume only, which is not enough to train on: pass the folder as "
+            f"{root} holds {held}, which is not enough to train on: pass the folder as "
             "test_root (with test_data) and train on another data set."
         )
-    place = {p: int(hashlib.sha256(p.name.encode()).hexdigest()[:8], 16) / 2**32 for p in paths}
-    ordered = sorted(paths, key=place.get)
-    validation = {p for p in paths if place[p] < VALIDATION_SHARE} or {ordered[0]}
-    if len(validation) == len(paths):
+    place = {p: int(hashlib.sha256(p.encode()).hexdigest()[:8], 16) / 2**32 for p in known}
+    ordered = sorted(known, key=place.get)
+    validation = {p for p in known if place[p] < VALIDATION_SHARE} or {ordered[0]}
+    if len(validation) == len(known):
         validation.discard(ordered[-1])
-    return [p for p in paths if (p in validation) == (split == "val")]
+    return [p for p in paths if (patient[p] in validation) == (split == "val")]
+
+
+def _patient(path: Path) -> str:
+    """The attribute ``patient_id`` of a file, as fastMRI's have it; empty where there is none."""
+    volume_shape(path)  # a file that cannot be read gets its one sentence
+    with h5py.File(path, "r") as file:
+        found = file.attrs.get("patient_id", "")
+    if isinstance(found, h5py.Empty):
+        return ""
+    return (found.decode(errors="replace") if isinstance(found, bytes) else str(found)).strip()

@@ -165,7 +165,9 @@ def axial_slices(manifest: Manifest, path: Path, profile: str) -> np.ndarray:
     return np.maximum(slices, 0)
 
 
-def write_measured(kspace: np.ndarray, path: Path | str, contrast: str = "UNKNOWN") -> None:
+def write_measured(
+    kspace: np.ndarray, path: Path | str, contrast: str = "UNKNOWN", patient: str = ""
+) -> None:
     """Write measured k-space to a fastMRI file.
 
     Columns of zeros at the edges count as never acquired (padding). When other whole columns are
@@ -180,6 +182,9 @@ def write_measured(kspace: np.ndarray, path: Path | str, contrast: str = "UNKNOW
         Where the ``.h5`` file goes.
     contrast : str
         The attribute ``acquisition``.
+    patient : str
+        The attribute ``patient_id``: files that share it are never split into training and test.
+        By default a hash of the file's name.
 
     Raises
     ------
@@ -219,6 +224,7 @@ def write_measured(kspace: np.ndarray, path: Path | str, contrast: str = "UNKNOW
             padding=(int(first), int(len(columns) - 1 - last)),
             single_coil=kspace.shape[1] == 1,
             mask=None if whole else columns,
+            attributes={"patient_id": patient} if patient else {},
         ),
     )
 
@@ -265,5 +271,6 @@ def import_kspace(
     if swap and loaded.ndim >= 2:
         loaded = loaded.swapaxes(-2, -1)
     target = folder / f"{path.stem}{'_swapped' * swap}.h5"
-    write_measured(loaded, target, contrast)
+    patient = hashlib.sha256(path.stem.encode()).hexdigest()  # swapped or not
+    write_measured(loaded, target, contrast, patient)
     return target

@@ -125,12 +125,12 @@ def seed_dots(
         Metric to the value of the noisy images, a dashed line.
     """
     shown = {m: title for m, (title, _) in metrics.items() if (scores.metric == m).any()}
-    across = min(4, len(shown))
+    across = min(2, len(shown))
     down = -(-len(shown) // across)
     figure, axes = plt.subplots(
         down,
         across,
-        figsize=(9.2, down * (0.75 + 0.24 * len(variants))),
+        figsize=(7.2, down * (0.75 + 0.24 * len(variants))),
         sharey=True,
         squeeze=False,
         layout="constrained",
@@ -159,7 +159,9 @@ def seed_dots(
     return figure
 
 
-def spectra(maps: Mapping[str, np.ndarray], marks: Sequence[tuple[int, int]]) -> Figure:
+def spectra(
+    maps: Mapping[str, np.ndarray], marks: Sequence[tuple[int, int]], meaning: str
+) -> Figure:
     """Power spectra on one logarithmic scale, zero frequency in the middle, some bins circled.
 
     Parameters
@@ -168,11 +170,13 @@ def spectra(maps: Mapping[str, np.ndarray], marks: Sequence[tuple[int, int]]) ->
         Title to power ``(H, W)``, zero frequency first.
     marks : sequence of (int, int)
         Bins to circle; their mirror images are circled too.
+    meaning : str
+        What the circles are, below the panels.
     """
-    across = min(4, len(maps))
+    across = min(2, len(maps))
     down = -(-len(maps) // across)
     figure, axes = plt.subplots(
-        down, across, figsize=(9.2, 2.5 * down), squeeze=False, layout="constrained"
+        down, across, figsize=(7.2, 3.1 * down), squeeze=False, layout="constrained"
     )
     logs = {title: 10 * np.log10(np.fft.fftshift(power)) for title, power in maps.items()}
     low, high = np.quantile(next(iter(logs.values())), (0.02, 0.999))
@@ -184,15 +188,19 @@ def spectra(maps: Mapping[str, np.ndarray], marks: Sequence[tuple[int, int]]) ->
             power, extent=(-0.5, 0.5, 0.5, -0.5), vmin=low - 10, vmax=high, cmap="magma", aspect=1
         )
         height, width = power.shape
-        for row, column in {*marks, *((-row % height, -column % width) for row, column in marks)}:
-            x, y = (column / width + 0.5) % 1 - 0.5, (row / height + 0.5) % 1 - 0.5
-            axis.plot(x, y, "o", color="#56B4E9", markersize=9, fillstyle="none", clip_on=False)
-        axis.set_title(title)
+        bins = [*marks, *((-row % height, -column % width) for row, column in marks)]
+        y, x = ((np.array(bins) / power.shape + 0.5) % 1 - 0.5).T
+        circles = axis.plot(
+            x, y, "o", color="#56B4E9", markersize=9, fillstyle="none", clip_on=False
+        )
+        axis.set_title(title, pad=9)  # room for the circles on the edge
         axis.set_xticks([-0.5, 0, 0.5])
         axis.set_yticks([-0.5, 0, 0.5])
+        axis.tick_params(pad=7)
         axis.set_xlabel("cycles per pixel")
-    axes[0, 0].set_ylabel("cycles per pixel")
+        axis.set_ylabel("cycles per pixel")
     figure.colorbar(drawn, ax=axes, label="power (dB)", shrink=0.8)
+    figure.legend(circles, [meaning], loc="outside lower center", frameon=False)
     return figure
 
 

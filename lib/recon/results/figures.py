@@ -33,8 +33,17 @@ def show(axis: plt.Axes, image: np.ndarray, maximum: float, title: str = "", cma
         spine.set_visible(False)
 
 
-def gallery(images: dict[str, np.ndarray], columns: int = 4, cmap="gray", shared=True) -> Figure:
-    """Images ``(height, width)`` in a grid, on one grey scale unless ``shared`` is false."""
+def gallery(
+    images: dict[str, np.ndarray],
+    columns: int = 4,
+    cmap="gray",
+    shared=True,
+    white: float | None = None,
+) -> Figure:
+    """Images ``(height, width)`` in a grid, on one grey scale unless ``shared`` is false.
+
+    The scale ends at ``white``, or where the brightest image nearly does.
+    """
     rows = -(-len(images) // columns)
     columns = min(columns, len(images))
     height, width = np.shape(next(iter(images.values())))
@@ -46,7 +55,7 @@ def gallery(images: dict[str, np.ndarray], columns: int = 4, cmap="gray", shared
         squeeze=False,
         layout="constrained",
     )
-    top = max(np.quantile(image, 0.998) for image in images.values())
+    top = white or max(np.quantile(image, 0.998) for image in images.values())
     for axis in axes.flat:
         axis.axis("off")
     for axis, (title, image) in zip(axes.flat, images.items(), strict=False):

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import resource
 import subprocess
 import sys
@@ -56,10 +57,20 @@ def device_name(device: str = "cpu") -> str:
     return processor()
 
 
-def peak_memory_mb(who: int = resource.RUSAGE_SELF) -> int:
-    """Largest resident memory so far, MB; Linux counts in KiB, macOS in bytes."""
-    scale = 1 if sys.platform == "darwin" else 1024
-    return round(resource.getrusage(who).ru_maxrss * scale / 1e6)
+def peak_memory_mb() -> int:
+    """Largest resident memory of this process so far, MB.
+
+    On Linux from ``/proc``: what `getrusage` says there begins at the memory of the process that
+    started this one.
+    """
+    try:
+        peak = re.search(r"^VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text(), re.M)
+    except OSError:
+        peak = None
+    if peak:
+        return round(int(peak[1]) * 1024 / 1e6)
+    scale = 1 if sys.platform == "darwin" else 1024  # macOS counts in bytes
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale / 1e6)
 
 
 def collect(

@@ -11,10 +11,11 @@ from typing import Any
 from recon.results.claims import Paper
 from recon.results.html import Html, html_table
 from recon.results.order import same_order
-from recon.results.store import Run
+from recon.results.store import Run, frame, run_name
 from recon.results.tables import NAMES, beside_paper, shown
+from recon.results.verdict_tables import verdicts
 
-__all__ = ["alike", "chosen_rows", "paper_tables", "repeats"]
+__all__ = ["alike", "chosen_rows", "further", "paper_tables", "repeats", "verdicts_of_each"]
 
 Row = Mapping[str, Any]
 # Parameters that say how long, how often and beside what, but not which question a run asks.
@@ -33,6 +34,25 @@ def alike(run: Run, others: Sequence[Run]) -> tuple[list[Run], list[Run]]:
 
     same = [one for one in others if asked(one) == asked(run)]
     return same, [one for one in others if asked(one) != asked(run)]
+
+
+def further(run: Run, others: Sequence[Run]) -> list[Run]:
+    """Runs that can say something new beside ``run``: another parameter than the device differs.
+
+    A stored run of a page's own parameters is the page once more.
+    """
+
+    def asked(one: Run) -> tuple[str, str]:
+        parameters = {k: v for k, v in one.parameters.items() if k != "device"}
+        return one.profile, run_name(one.chapter, parameters)  # a name hides folders
+
+    return [one for one in others if asked(one) != asked(run)]
+
+
+def verdicts_of_each(runs: Sequence[Run], paper: Paper) -> Html:
+    """What every run alone says of a paper's claims; a line that says so where there is none."""
+    parts = [verdicts(paper, frame([run]), _title(run)) for run in runs]
+    return Html("".join(parts) or "<p>No such run is stored yet.</p>")
 
 
 def paper_tables(runs: Sequence[Run], paper: Paper, number: Callable[[Run], str]) -> Html:
@@ -91,7 +111,8 @@ def repeats(
     Parameters
     ----------
     runs : sequence of Run
-        The first is the one that the others are held against.
+        The first is the one that the others are held against; one of its own parameters is left
+        out, see `further`.
     of : callable
         Key of the line that a row belongs to, or None: see `chosen_rows`. Of several rows of a
         line in a run the one of the run's own training seed counts, else the first.
@@ -99,7 +120,7 @@ def repeats(
     names : mapping
         Names in print by key.
     sign : str
-        ``+`` for differences, empty for values.
+        ``+`` for differences, empty for values. Differences in PSNR have two digits.
 
     Returns
     -------
@@ -107,15 +128,21 @@ def repeats(
         Its last line is Kendall's tau between the order of the lines in each run and in the first,
         over the lines that both have; empty below three.
     """
+    runs = [runs[0], *further(runs[0], runs[1:])]
     columns = [_lines(run, of) for run in runs]
     keys = list(dict.fromkeys(key for column in columns for key in column))
     keys = [key for key in names if key in keys] + [key for key in keys if key not in names]
     body: list[list[Any]] = [
-        [names.get(key, key), *(shown(c[key], sign) if key in c else "–" for c in columns)]
+        [names.get(key, key), *(_cell(c[key], sign) if key in c else "–" for c in columns)]
         for key in keys
     ]
     body.append(["Kendall's tau with the first", "–", *(_tau(columns[0], c) for c in columns[1:])])
     return html_table(caption, ["", *(_title(run, runs[0]) for run in runs)], body)
+
+
+def _cell(row: Row, sign: str) -> Html:
+    fine = bool(sign) and row["metric"] == "psnr"  # differences in PSNR are often below 0.1 dB
+    return shown(row, sign, 2 if fine else None)
 
 
 def _lines(run: Run, of: Callable[[Row], str | None]) -> dict[str, Row]:

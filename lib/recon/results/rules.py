@@ -14,6 +14,9 @@ SPOILT = {"tested", "trained", "comparison"}  # rows of data that were tampered 
 
 METRICS = {
     "psnr": "PSNR",
+    "psnr truth": "PSNR against the truth",
+    "psnr decline": "loss of PSNR",
+    "psnr truth decline": "loss of PSNR against the truth",
     "ssim": "SSIM",
     "nmse": "NMSE",
     "cnr": "CNR",
@@ -125,11 +128,11 @@ def _differs(claim: Claim, part: Part, records: list[dict]) -> Outcome:
 
 def _above_zero(claim: Claim, part: Part, row: dict) -> Outcome:
     label = _label(claim, part, row["method"])
+    counted = row.get("unit") == COUNTED
+    if row["n"] < 2 and not counted:  # also where it happens to be zero
+        return Outcome(part, "open", f"{label}: one {row['unit']} has no interval", (row,))
     if row["lo"] == row["value"] == row["hi"] == 0:
         return Outcome(part, "fails", f"{label}: exactly zero throughout", (row,))
-    counted = row.get("unit") == COUNTED
-    if row["n"] < 2 and not counted:
-        return Outcome(part, "open", f"{label}: one {row['unit']} has no interval", (row,))
     if row["hi"] < 0:
         return Outcome(part, "fails", f"{label}: the interval falls below zero", (row,))
     if row["lo"] <= 0:
@@ -147,6 +150,8 @@ def _above_zero(claim: Claim, part: Part, row: dict) -> Outcome:
 
 def _near_zero(claim: Claim, part: Part, row: dict) -> Outcome:
     label = _label(claim, part, row["method"])
+    if row["n"] < 2 and row.get("unit") != COUNTED:
+        return Outcome(part, "open", f"{label}: one {row['unit']} has no interval", (row,))
     reach, near = f"[{row['lo']:+.3g}, {row['hi']:+.3g}]", part.tolerance
     if -near <= row["lo"] and row["hi"] <= near:
         return Outcome(part, "holds", f"{label} holds", (row,))

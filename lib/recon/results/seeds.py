@@ -110,7 +110,9 @@ def spread_table(
     metric: str = "PSNR",
     digits: int = 2,
 ) -> Html:
-    """Gain of every network over a baseline, its distance from a reference, and the seeds' spread.
+    """Gain of every network over a baseline, a reference minus it, and the seeds' spread.
+
+    Differences that seeds alone do not explain are bold.
 
     Parameters
     ----------
@@ -131,28 +133,28 @@ def spread_table(
         gain = (scores[name] - table[baseline]).to_numpy()
         cells = [names.get(name, name), len(runs), _mean(gain, digits)]
         if name == reference:
-            cells += ["–", "–", "–", "–"]
+            cells += ["–", "–", "–"]
         else:
-            difference = (scores[name] - scores[reference]).to_numpy()
-            cells += [_mean(difference, digits), f"{paired_p(difference):.3f}"]
+            difference = (scores[reference] - scores[name]).to_numpy()
+            cells += [_mean(difference, digits, outside.get(name, False))]
+            cells += [f"{paired_p(difference):.3f}", "–"]
             if outside:
                 least = least_difference(groups, len(runs), len(trainings[reference]))
-                cells += [f"{least:.{digits}f}", "beyond" if outside[name] else "within"]
-            else:
-                cells += ["–", "–"]
+                cells[-1] = f"{least:.{digits}f}"
         lines.append(cells)
-    caption = f"{metric}: gain over {names.get(baseline, baseline)}; difference from "
-    caption += f"{names.get(reference, reference)}, beside the difference that seeds alone explain"
+    ours = names.get(reference, reference)
+    caption = f"{metric}: gain over {names.get(baseline, baseline)}; {ours} minus the network, "
+    caption += "beside the difference that seeds alone explain; beyond it in bold"
     columns = ["Network", "Trainings", "Gain [95 %]", "Difference [95 %]", "p", "Seeds, ±"]
-    columns.append("The difference is")
     return html_table(caption, columns, lines)
 
 
-def _mean(values: Sequence[float], digits: int) -> Html:
+def _mean(values: Sequence[float], digits: int, bold: bool = False) -> Html:
     values = np.asarray(values)
     low, high = interval(values)
+    mean = f"{values.mean():+.{digits}f}"
     return Html(
-        f'<span class="recon-value">{values.mean():+.{digits}f}</span> '
+        f'<span class="recon-mean">{f"<b>{mean}</b>" if bold else mean}</span> '
         f'<span class="recon-interval">[{low:+.{digits}f}, {high:+.{digits}f}]</span>'
     )
 

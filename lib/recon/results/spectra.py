@@ -155,7 +155,9 @@ def stage_curves(spectra: pd.DataFrame, names: Mapping[object, str]) -> Figure:
         axes[2].plot(sums.index, ring_correlation(sums), color=colour)
     axes[0].semilogy(sums.index, sums.target / sums.target.max(), color="black")
     axes[1].axhline(0, color="grey", linewidth=0.7)
-    axes[1].legend(frameon=False)
+    figure.legend(
+        *axes[1].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False
+    )
     titles = ("missing energy (largest = 1)", "share recovered", "ring correlation")
     for axis, title in zip(axes, titles, strict=True):
         axis.set_title(title)
@@ -173,21 +175,25 @@ def change_curves(
     spectra : pd.DataFrame
         ``network, stage, frequency, target, change``.
     networks : mapping
-        Networks, each with the labels of its modules (stages 1, 2, ...).
+        Networks, each with the labels of its modules (stages 1, 2, ...); a label has one colour.
     titles : mapping
         Titles of the panels by network.
     """
     figure, axes = plt.subplots(
         1, len(networks), figsize=(8.6, 2.8), layout="constrained", sharey=True, squeeze=False
     )
+    every = dict.fromkeys(label for labels in networks.values() for label in labels)
+    colours = dict(zip(every, COLOURS, strict=False))
+    drawn = {}
     for axis, (network, labels) in zip(axes[0], networks.items(), strict=True):
-        for number, (colour, name) in enumerate(zip(COLOURS, labels, strict=False), start=1):
+        for number, name in enumerate(labels, start=1):
             part = spectra[(spectra.network == network) & (spectra.stage == number)]
             sums = part.groupby("frequency")[["change", "target"]].sum()
-            axis.plot(sums.index, sums.change / sums.target, color=colour, label=name)
+            line = axis.plot(sums.index, sums.change / sums.target, color=colours[name])
+            drawn.setdefault(name, line[0])
         axis.set_title(titles[network])
         axis.set_xlabel("frequency (cycles per pixel)")
-        axis.legend(frameon=False)
     axes[0][0].set_ylabel("change / missing energy")
     axes[0][0].set_yscale("log")
+    figure.legend(drawn.values(), drawn.keys(), loc="outside lower center", ncols=4, frameon=False)
     return figure

@@ -13,7 +13,8 @@ from recon.results.claims import Paper, Table
 from recon.results.html import Html, html_table
 from recon.results.names import ABLATIONS, OTHERS, data_name, lesson_and_exam
 from recon.results.store import Run, run_name
-from recon.results.verdicts import METRICS, NOT_TESTABLE, Verdict, count, judge_all
+from recon.results.verdict_tables import scoreboard, verdicts
+from recon.results.verdicts import METRICS
 
 __all__ = [
     "beside_paper",
@@ -48,9 +49,9 @@ NAMES = {
 STAGES = ("convrnn1", "convrnn2", "convrnn3")
 
 
-def shown(row: Mapping[str, Any], sign: str = "") -> Html:
+def shown(row: Mapping[str, Any], sign: str = "", digits: int | None = None) -> Html:
     """A value with its 95 % interval, digits as the paper prints them; `sign` may be ``+``."""
-    digits = DIGITS.get(row["metric"], 3)
+    digits = DIGITS.get(row["metric"], 3) if digits is None else digits
     lo, hi = row["ci95"]
     return Html(
         f'<span class="recon-value">{row["value"]:{sign}.{digits}f}</span> '
@@ -155,8 +156,17 @@ def _lines(
     return lines
 
 
-def differences(rows: Iterable[Mapping[str, Any]]) -> Html:
-    """Paired differences with intervals and p-values, one line each."""
+def differences(
+    rows: Iterable[Mapping[str, Any]], title: str = "", digits: int | None = None
+) -> Html:
+    """Paired differences with intervals and p-values, one line each.
+
+    Parameters
+    ----------
+    rows : rows of one run
+    title : what differs, before the rest of the caption
+    digits : of the differences, if not those of the paper
+    """
     rows = [row for row in rows if "against" in row]
     body = {
         (row["method"], row["against"], row["metric"]) for row in rows if row["region"] == "body"
@@ -167,15 +177,17 @@ def differences(rows: Iterable[Mapping[str, Any]]) -> Html:
             _metric(row["metric"]),
             "All" if row["contrast"] == "all" else row["contrast"],
             f"{row['accel']:g}x",
-            shown(row, "+"),
+            shown(row, "+", digits),
             _p(row["p_value"]),
             row["n"],
         ]
         for row in rows
         if row["region"] == "body" or (row["method"], row["against"], row["metric"]) not in body
     ]
+    tested = "Paired differences over volumes: mean, 95 % bootstrap interval, "
+    tested += "Wilcoxon signed-rank test"
     return html_table(
-        "Paired differences over volumes: mean, 95 % bootstrap interval, Wilcoxon signed-rank test",
+        f"{title}. {tested}" if title else tested,
         ["Difference", "Metric", "Contrast", "Acceleration", "Mean [95 %]", "p", "n"],
         lines,
     )
@@ -186,54 +198,6 @@ def _p(value: float) -> str:
         return f"{value:.3f}"
     mantissa, exponent = f"{value:.0e}".split("e")
     return f"{mantissa}e{int(exponent)}"
-
-
-def verdicts(paper: Paper, rows: Any) -> Html:
-    """The claims about numbers that `rows` (a frame) can test, with their verdicts."""
-    judged = [verdict for verdict in judge_all(paper, rows) if not verdict.claim.cell]
-    tested = [verdict for verdict in judged if verdict.verdict != NOT_TESTABLE]
-    return _verdict_table(
-        f"What these rows say of {len(tested)} of the paper's {len(judged)} claims", tested
-    )
-
-
-def _verdict_table(caption: str, judged: Iterable[Verdict]) -> Html:
-    lines = [
-        [
-            Html(
-                f'{escape(one.claim.statement)} <span class="recon-place">'
-                f"{escape(one.claim.place)}</span>"
-            ),
-            badge(one.verdict),
-            one.reason,
-            ", ".join(one.data) or "–",
-        ]
-        for one in judged
-    ]
-    columns = ["Claim", "Verdict", "Why", "Tested on"]
-    return html_table(caption, columns, lines, kind="recon-claims")
-
-
-def badge(verdict: str) -> Html:
-    """A verdict as a word with a colour; the word alone says all."""
-    kind = verdict.split(" on ")[0].replace(" ", "-")
-    return Html(f'<span class="recon-verdict recon-{kind}">{escape(verdict)}</span>')
-
-
-def scoreboard(paper: Paper, rows: Any) -> Html:
-    """Every claim of a paper with its verdict; the numbers of tables are counted by table."""
-    judged = judge_all(paper, rows)
-    spoken = [verdict for verdict in judged if not verdict.claim.cell]
-    tally = ", ".join(f"{number} {word}" for word, number in count(spoken).items())
-    parts = [_verdict_table(f"{paper.title}: {len(spoken)} claims, of them {tally}", spoken)]
-    lines = []
-    for table in paper.tables.values():
-        cells = [v for v in judged if v.claim.cell and v.claim.id.startswith(f"{table.id}-")]
-        lines.append([f"Table {table.id}", len(cells), *count(cells).values()])
-    columns = ["Table", "Values", *(word.capitalize() for word in count([]))]
-    caption = "Single values of the tables: a measured interval meets the published value or not"
-    parts.append(html_table(caption, columns, lines))
-    return Html("".join(parts))
 
 
 def references(runs: Iterable[Run]) -> Html:

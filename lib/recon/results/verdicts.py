@@ -13,8 +13,8 @@ A part holds, holds in part, stays open or fails, by one of these rules:
 - ``ordering``: the same for each neighbour in a ranking, and for every further pair that a run
   compares; neighbours without a difference row must have intervals that do not overlap
   (overlapping: open);
-- ``similar``: the difference row's interval lies within a stated tolerance of zero (partly outside:
-  open, for then too little was measured to tell);
+- ``similar``: the difference row's interval lies within a stated tolerance of zero (partly outside,
+  or a single measurement: open, for then too little was measured to tell);
 - ``within``: the interval meets the published value, give or take a stated tolerance. Absolute
   values depend on the data, so this is testable on the published data only;
 - ``exceeds``: one difference's interval lies above another's (overlapping: open).
@@ -125,6 +125,6 @@ def _summary(claim: Claim, outcomes: Iterable[Outcome]) -> str:
 
 
 def _tally(outcomes: Iterable[Outcome]) -> str:
-    outcomes = list(outcomes)
-    holding = sum(one.outcome == "holds" for one in outcomes)
-    return f"{holding} of {len(outcomes)} comparisons hold"
+    words = Counter(one.outcome for one in outcomes)
+    in_part = f", {words['partly']} in part" if words["partly"] else ""
+    return f"{words['holds']} of {words.total()} comparisons hold{in_part}"
