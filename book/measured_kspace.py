@@ -70,10 +70,13 @@ settings = parameters.check(globals(), rules)
 # coils do has to be learned from examples. VN and VS-Net know $S$, but take a few plain gradient
 # steps towards $y$. Two networks that Chen 2022 does not compare with go all the way in every turn:
 #
-# - **MoDL** {cite:p}`aggarwal2019` solves equation {eq}`eq-sense` with $\lambda D(x)$ added on the
-#   right, where $D$ is a learned denoiser;
+# - **MoDL** {cite:p}`aggarwal2019` iterates
+#   $x \leftarrow (A^HA+\lambda I)^{-1}(A^Hy+\lambda\,\mathcal N(x))$ with a learned denoiser
+#   $\mathcal N$;
 # - **ADMM-Net** {cite:p}`yang2016` is compressed sensing, unrolled: its denoiser starts as the
-#   shrinking of wavelets, so before its first training step it *is* compressed sensing.
+#   shrinking of wavelets, so before training it is an approximation of compressed sensing: eight turns,
+#   undecimated Haar wavelets. Its row, *ADMM-Net, untrained*, stands in the tables: what of the
+#   network's gain was there before it had learned anything?
 
 # %%
 from recon.networks.admm_net import ADMMNet, shrink
@@ -135,6 +138,8 @@ if measured_root:
 import time
 
 from recon.learning.contest import train_alike
+from recon.results import tables
+from recon.results.html import html_table
 
 wanted = [*NETWORKS, *OTHERS] if networks == "all" else networks.split(",")
 trained, histories = {}, {}
@@ -144,11 +149,16 @@ for lesson in taught:
     made, history = train_alike(wanted, files, plan, coils, budget, known)
     trained[lesson], histories[lesson.label] = made, history
 started = time.perf_counter()  # training, also by an earlier run, is in the histories
+steps = [
+    (tables.NAMES[name], label, len(history))
+    for label, one in histories.items()
+    for name, history in one.items()
+]
+html_table("Steps of training", ["Network", "Lesson", "Steps"], steps, headers=2)
 
 # %% tags=["nbval-check-output"]
 from recon.data.fastmri import read_volume, volume_shape
 from recon.networks.channels import parameter_count
-from recon.results import tables
 
 for exam in exams:
     arrays = [volume_shape(path)[1] for path in exam.files]
@@ -158,9 +168,9 @@ for name, network in trained[taught[0]].items():
 
 # %% [markdown]
 # Methods without training have one number to choose, the weight of their prior. It is tuned on
-# training slices of the first lesson, as the networks' weights were. Compressed sensing comes from
+# training slices of the first lesson, as that lesson's networks were. Compressed sensing comes from
 # sigpy {cite:p}`ong2019`, and where BART {cite:p}`uecker2015` is installed also from its `pics`,
-# which the paper used.
+# which the paper used. The first values of ADMM-Net were set by hand, see [below](measured-runs).
 
 # %%
 import pandas as pd
@@ -185,11 +195,16 @@ pd.DataFrame(errors).rename(columns=tables.NAMES).T.rename_axis(
 # the whole image, air included; the chapters on PC-RNN report the body.
 
 # %%
+from functools import partial
+
+from recon.learning.contest import reconstruct_with
 from recon.learning.training import pick_device
 from recon.learning.transfer import examine
 
 where = pick_device(device)
 untrained = {"zero_filled": lambda batch: batch.image} | best(families, errors)
+if "admm_net" in wanted:  # its CNN draws nothing at first, so its width does not matter
+    untrained["admm_start"] = partial(reconstruct_with, ADMMNet().eval().to(where))
 # Short trainings of small networks: rows of a task of their own, which test no paper's claim.
 constants = {"task": "transfer", "accel": accel}
 rows, scores = [], {}
@@ -225,12 +240,14 @@ abroad = [((other, net), (labels[0], net)) for net in nets for other in labels[1
 transfer.paired(scores, abroad, NAMES, "PSNR (dB) of other trainings against the first")
 
 # %% [markdown]
-# And is it worth training at all? The first lesson's networks against the methods that learn nothing:
+# And is it worth training at all? The first lesson's networks against the methods that learn nothing,
+# among them ADMM-Net's own start, which is set beside compressed sensing too:
 
 # %%
 taught_first = [(labels[0], net) for net in nets]
 free = [(UNTRAINED, name) for name in untrained if name != "zero_filled"]
 against = [(net, other) for other in free for net in taught_first]
+against += [((UNTRAINED, "admm_start"), (UNTRAINED, "cs"))]  # where there is such a start
 transfer.paired(scores, against, NAMES, "PSNR (dB) of networks against methods without training")
 
 # %% [markdown]
@@ -244,8 +261,8 @@ transfer.paired(scores, against, NAMES, "PSNR (dB) of networks against methods w
 from recon.learning.contest import WITH_MAPS
 
 knowing = {name: net for name, net in trained[taught[0]].items() if name in WITH_MAPS}
-plain = {name: untrained[name] for name in ("zero_filled", "sense")}
-plain |= {k: v for k, v in untrained.items() if measured_root}  # all of them in the longer runs
+fast = ("zero_filled", "sense", "admm_start")  # all of them in the longer runs
+plain = {name: one for name, one in untrained.items() if measured_root or name in fast}
 for exam in exams[:1] + [exam for exam in exams if exam.label == "measured"]:
     first = {taught[0]: knowing}
     rows += examine(first, plain, exam, plan, 0, seed, str(where), **constants)[0]
@@ -257,9 +274,6 @@ transfer.matrix(columns, NAMES, f"PSNR (dB) at {accel:g}x by number of coils", a
 # ## What it looks like
 
 # %% mystnb={"figure": {"name": "fig-transfer-images", "caption": "A slice of the last exam: reconstructions by the first lesson's networks and by the methods that learn nothing, a zoom (orange square) on the same grey scale, and absolute errors times five on that scale."}, "image": {"alt": "Columns for every method and the target; rows for the image, a zoom and the error map."}}
-from functools import partial
-
-from recon.learning.contest import reconstruct_with
 from recon.learning.metrics import reconstruct
 from recon.results import figures
 
@@ -290,22 +304,36 @@ _ = store.save_figure(run, "example", figure)
 # The runs below took longer and used a fully sampled pre-scan of a brain, 16 coils, 64 x 64 pixels,
 # from the repository pdawood/iterativeRaki at b87e2f5 (MIT licence). Nothing in it was simulated. It
 # is one slice: lines are left out of either of its axes, and the intervals speak of masks, not of
-# patients.
+# patients. To repeat the runs, take the file `data/preScanRefData.npy` of that repository (one array,
+# coils first), import it once for each axis, and pass the folder as `measured_root`:
+#
+# ```bash
+# python -m recon data import preScanRefData.npy FOLDER
+# python -m recon data import preScanRefData.npy FOLDER --swap
+# ```
 #
 # No training saw it, and the weights of the methods without training were tuned on simulated slices.
 # But ADMM-Net was designed with scores on this slice in sight: among a few first values of its
 # threshold and its penalty, ones were kept that did well here as well as on simulated brains, before
-# any training. So its lead on this slice is a finding to be confirmed on other scanners, not a test
-# that nobody had looked at. The rates of MoDL and ADMM-Net were not searched for.
+# any training. So a lead on this slice, of the network or of its untrained start, would be a finding
+# to be confirmed on other scanners, not a test that nobody had looked at. The rates of MoDL and
+# ADMM-Net were not searched for.
+#
+# What the lessons are called: *leaves*: random occluding shapes only, which also make up half of every
+# other training set. *no leaves*: anatomy only; *no phase*: a real object, coils keep theirs; *no noise*:
+# a receiver without noise; *no array*: the same eight coils around every body; *no detail*: the inner
+# half of k-space, pixels twice as large.
 
 # %%
 references = store.reference_runs("measured_kspace")
 tables.references(references)
 
 # %%
-from recon.results.html import Html
+transfer.of_runs(references)
 
-Html("".join(transfer.of_run(run) for run in references))
+# %% [markdown]
+# The figures below are drawn like {numref}`fig-transfer-images`: a slice of the last exam, which is the
+# measured one in these runs.
 
 # %%
 transfer.pictures(references)
@@ -320,7 +348,8 @@ transfer.pictures(references)
 # - **Compressed sensing** from sigpy uses decimated wavelets, which can leave blocks; BART shifts them at
 #   random in every iteration, and ADMM-Net's are undecimated. Compare their rows before you blame
 #   compressed sensing.
-# - Networks are small and trained for minutes; a longer training could change any row.
+# - Networks are small and trained for the few steps printed above; a longer training could change any
+#   row.
 #
 # ## Exercises
 #

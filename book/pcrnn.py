@@ -13,7 +13,8 @@
 # line. Leave out three lines of four and the scan is four times shorter, but the image folds over
 # itself. This chapter trains the *pyramid convolutional recurrent network* (PC-RNN) of
 # {cite:t}`chen2022` to undo that, beside the U-Net that fastMRI published as its baseline
-# {cite:p}`zbontar2018`, and holds the result against the paper's tables I, II and VI.
+# {cite:p}`zbontar2018`, and holds the result against the paper's tables II and VI; {doc}`comparison`
+# trains the other rows of II, and those of I.
 #
 # ```{admonition} The data on this page are simulated
 # :class: warning
@@ -161,10 +162,10 @@ _ = figures.gallery(shown, shared=False)
 #
 # Along a line of k-space the scanner samples fast; from line to line it must wait. So whole lines
 # are left out (columns here), except for a fully sampled centre that holds the low frequencies. The
-# *nominal* acceleration is what was asked for; the *effective* one is the columns there were over
-# the columns measured, and for random masks it varies from scan to scan. fastMRI names a centre of
-# 8 % of the columns at 4x and 4 % at 8x; this book lays a straight line through those two, and stays
-# between 2 % and 12 %.
+# *nominal* acceleration is what was asked for; the *effective* one is the columns that the full scan
+# acquired over the columns measured, and for random masks it varies from scan to scan. fastMRI names a
+# centre of 8 % of the columns at 4x and 4 % at 8x; this book lays a straight line through those two, and
+# stays between 2 % and 12 %.
 
 # %% mystnb={"figure": {"name": "fig-mask", "caption": "Left: the measured columns (white) of the first test volume. Middle: its measured k-space, log scale, first virtual coil. Right: the zero-filled image, in which the missing columns are taken for zero: edges repeat along the direction of the missing columns."}, "image": {"alt": "Three panels: vertical white stripes, dense in the middle; the k-space that they leave, bright in the centre; and the zero-filled image with ghosted edges from left to right."}}
 volume = volumes[0]
@@ -180,8 +181,10 @@ zero_filled = measurement.image.abs().square().sum(0).sqrt()
 figures.show(axes[2], zero_filled, float(zero_filled.quantile(0.998)), "zero-filled")
 
 # %%
+from recon.data.measurement import acquired_columns
+
 rates = [
-    effective_acceleration(draw_mask(v, plan, seed_of(seed, v.name)), v.kspace.shape[-1])
+    effective_acceleration(draw_mask(v, plan, seed_of(seed, v.name)), acquired_columns(v))
     for v in map(partial(read_volume, slices=slice(0, 1)), test_files)
 ]
 Markdown(
@@ -193,7 +196,8 @@ Markdown(
 # ## Data consistency
 #
 # Whatever a network draws, some of it is known: the samples that were measured. A *data-consistency*
-# step puts them back (equation 11),
+# step puts them back. From here on $\hat x$ stands for the coil images; the paper drops $S$
+# (equation 11):
 #
 # $$ \sigma(\hat x, y, D) = F^{-1}\left[D y + (1 - D) F \hat x\right]. $$ (eq-dc)
 #
@@ -227,8 +231,12 @@ print("samples that were not measured did change:", bool(difference[~kept].max()
 # *convolutional RNN*: it turns $K = 5$ times, and in turn $k$ its hidden state $h$ remembers what
 # earlier turns found (equation 12),
 #
-# $$ h^{(k+1)} = g^\text{res}(h^{(k)}) + g^\text{enc}(\hat x^{(k)}), \qquad
-# \hat x^{(k+1)} = \sigma\left(g^\text{dec}(h^{(k+1)})\right), \qquad h^{(0)} = 0, $$ (eq-rnn)
+# $$
+# \begin{aligned}
+# h^{(k+1)} &= g^\text{res}(h^{(k)}) + g^\text{enc}(\hat x^{(k)}), \qquad h^{(0)} = 0, \\
+# \hat x^{(k+1)} &= \sigma\left(g^\text{dec}(h^{(k+1)})\right),
+# \end{aligned}
+# $$ (eq-rnn)
 #
 # with an encoder $g^\text{enc}$ (two convolutions, whose strides set the scale), two residual
 # convolutions $g^\text{res}$, a decoder $g^\text{dec}$ (two transposed convolutions) and data
@@ -300,11 +308,12 @@ _ = figures.training_curves({tables.NAMES[k]: v for k, v in histories.items()})
 # %% [markdown]
 # ## How good is it?
 #
-# Scores follow fastMRI's protocol, with the paper's mask: PSNR (decibels, above the error) and SSIM
-# per volume, on images multiplied by a mask of the body, which is found where the coils' sensitivity
-# maps exist {cite:p}`uecker2014`.
+# Scores follow fastMRI's protocol, with the paper's mask: the peak signal-to-noise ratio (PSNR, in
+# decibels) and SSIM per volume, on images multiplied by a mask of the body, which is found where the
+# coils' sensitivity maps exist {cite:p}`uecker2014`.
 # Intervals are 95 % bootstrap intervals over volumes; differences are tested with Wilcoxon's
-# signed-rank test on volumes, since slices of one scan are not independent.
+# signed-rank test on volumes, since slices of one scan are not independent: one comparison at a time,
+# not corrected for their number; on $n$ volumes the test cannot give less than $2^{1-n}$.
 
 # %%
 from recon.learning.metrics import draw_seed, evaluate_methods, reconstruct, scan_of
@@ -357,6 +366,10 @@ pairs += [("convrnn3", "convrnn2")]
 constants = {"data": test_data or data, "trained_on": data, "task": task, "accel": accel}
 unit = "volume" if mask_draws == 1 else "mask"
 rows = summarise(scores, pairs, unit, **constants)
+
+# %% [markdown]
+# Rows with a dash under *here* were not run here: {doc}`comparison` trains them alike; PC-RNN-S is under
+# {ref}`reference-runs`. A dash under *paper* marks what the paper does not print.
 
 # %%
 from recon.results import claims, provenance, store
@@ -438,11 +451,19 @@ inside = figures.comparison(*example(median, chosen))
 tables.beside_paper(rows, paper, table="VI", accel=accel)
 
 # %%
+from recon.results.html import html_table
+
 every = scores[scores.region == "body"].pivot_table(
     index="method", columns="metric", values="value", aggfunc="mean"
 )
-every = every.loc[[*stages, *methods], ["psnr", "ssim", "sharpness"]]
-every.rename(index=tables.NAMES).round(3)
+html_table(
+    "Means over the test volumes (body): outputs of the modules, and whole methods",
+    ["Output", "PSNR, dB", "SSIM", "Sharpness"],
+    [
+        (tables.NAMES[k], f"{v.psnr:.1f}", f"{v.ssim:.3f}", f"{v.sharpness:.3f}")
+        for k, v in every.loc[[*stages, *methods]].iterrows()
+    ],
+)
 
 # %% [markdown]
 # ## What this run says of the paper's claims
@@ -469,16 +490,18 @@ tables.verdicts(paper, store.frame([run]))
 # - *Does it work on anatomy that nobody drew?* A network that has seen simulated brains and random
 #   shapes only, on the head of the studyforrest project {cite:p}`hanke2014` (public domain), a real
 #   T1-weighted volume cut into slabs. Its coils, phase and noise are still simulated, and k-space
-#   made from a magnitude image can flatter a method {cite:p}`shimron2022`.
+#   made from a magnitude image can flatter a method {cite:p}`shimron2022`. All of its *volumes* are
+#   slabs of one head: the intervals speak of slabs, not of patients.
 # - *Does it work on measured k-space?* The same network on a fully sampled pre-scan of a brain, 16
 #   coils, 64 x 64, from the repository pdawood/iterativeRaki at b87e2f5 (MIT licence), beside zero-filled
 #   images and compressed sensing, which needs no training. It is one slice, so lines are left out of
 #   either of its axes and many masks are drawn, of which those that differ are scored: the intervals
 #   then speak of masks, not of patients.
 #   Nothing in this file was simulated. Compare its rows for PC-RNN-S and compressed sensing before
-#   you trust a network on a scanner that it has never seen.
+#   you trust a network on a scanner that it has never seen. The tables call it by the name of its
+#   folder, which is `test_root`; {ref}`measured-runs` names the file and imports it along either axis.
 #
-# For the last two runs the masks are equispaced with a centre of an eighth of the columns, because
+# For the head and for the pre-scan the masks are equispaced with a centre of an eighth of the columns, because
 # the few central columns that 64 columns would otherwise leave are little to calibrate coils on.
 
 # %%
@@ -488,10 +511,15 @@ tables.reference_scores(references)
 # %%
 tables.references(references)
 
+# %% [markdown]
+# The figures below are drawn like {numref}`fig-median` and {numref}`fig-stages`, of whatever is the median
+# of its run under PC-RNN: a volume, or of the pre-scan one mask of many on a single slice.
+
 # %%
 from recon.results.pages import reference_figures
 
-reference_figures(references, {"median": "the median volume", "stages": "outputs of the modules"})
+drawn = {"median": "the median {unit}", "stages": "outputs of the modules, the median {unit}"}
+reference_figures(references, drawn)
 
 # %% [markdown]
 # (own-data)=
@@ -500,7 +528,7 @@ reference_figures(references, {"median": "the median volume", "stages": "outputs
 # | you have | you run |
 # |---|---|
 # | the fastMRI knee set | `papermill book/pcrnn.ipynb out.ipynb -p data fastmri_knee_multicoil -p data_root /data/fastmri -p profile paper` |
-# | its smallest part, single-coil validation | `... -p data fastmri_knee_singlecoil -p data_root /data/fastmri -p task singlecoil -p mask_type random` |
+# | its smallest part, single-coil validation alone | `... -p data fastmri_knee_singlecoil -p data_root /data/fastmri/singlecoil_val -p task singlecoil` |
 # | any folder of fastMRI-format files, to train on | `... -p data fastmri_folder -p data_root FOLDER` |
 # | a few scans, to test what simulation has taught | `... -p test_data fastmri_folder -p test_root FOLDER -p compressed_sensing True -p mask_draws 20` |
 # | k-space in a NumPy file (key `kspace`, coils first, centred) | `python -m recon data import FILE.npz FOLDER`, then the line before |
@@ -530,6 +558,8 @@ reference_figures(references, {"median": "the median volume", "stages": "outputs
 #   days, at larger rates. Gradients are clipped at norm 1, in `paper` too; the paper does not say so.
 # - **First weights.** The paper does not say how they start. Here a part of the feature maps passes
 #   the image on from the first step; {ref}`settings` shows what that brings.
+# - **Compressed sensing**, where it is asked for, is sigpy's {cite:p}`ong2019`: Daubechies wavelets, and a
+#   weight tuned on training slices. The paper runs BART with total variation and a weight of 0.05.
 # - **Unit of the tests.** Volumes here; the paper does not say.
 # - **Mask of a single coil.** Without maps there is none: all of the picture counts as body.
 #

@@ -108,8 +108,8 @@ tables.scoreboard(translator, store.frame(runs))
 # A difference between two methods counts when its 95 % bootstrap interval over volumes lies above
 # zero and Wilcoxon's signed-rank test on volumes goes below 0.05, or below the level that the paper
 # states. Both are asked because a bootstrap interval of few volumes is too narrow. A ranking is tested
-# neighbour by neighbour. A single value counts when the measured interval comes within a stated
-# tolerance of it, on the same data only.
+# neighbour by neighbour, and for every further pair that a run compares. A single value counts when the
+# measured interval comes within a stated tolerance of it, on the same data only.
 # Of several runs the best data decide (the paper's before a stand-in, long training before short),
 # and of equals the worst. The rules are these:
 

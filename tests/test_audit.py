@@ -7,7 +7,7 @@ import pytest
 from fastmri import evaluate
 
 from recon.results import claims
-from recon.results.audit import least_ssim, shares
+from recon.results.audit import excess, least_ssim, shares
 
 HALF = {"psnr": 0.05, "ssim": 0.0005}
 
@@ -34,9 +34,18 @@ def round_each(values):
 @pytest.mark.parametrize("share", [0.3, 0.5])
 def test_shares_of_a_table_made_of_means_are_found(share):
     rows = [(*row[:3], round_each(row[3])) for row in exact(share)]
-    found, excess = shares(paper_with(rows), "I", HALF)
+    found, missed = shares(paper_with(rows), "I", HALF)
     assert found["PD"] == pytest.approx(share, abs=0.02)
-    assert excess == pytest.approx(0, abs=1e-6)
+    assert missed == pytest.approx(0, abs=1e-6)
+
+
+def test_known_numbers_of_volumes_explain_a_table_or_do_not():
+    rows = [(*row[:3], round_each(row[3])) for row in exact(0.3)]
+    paper = paper_with(rows)
+    assert excess(paper, "I", {"PD": 30, "PDFS": 70}, HALF) == 0
+    assert excess(paper, "I", {"PD": 70, "PDFS": 30}, HALF) > 2
+    wrong = paper_with([*rows[:-1], (*rows[-1][:3], (rows[-1][3][0] + 1.0, *rows[-1][3][1:]))])
+    assert excess(wrong, "I", {"PD": 30, "PDFS": 70}, HALF) == pytest.approx(18, abs=2)
 
 
 def test_a_wrong_number_in_a_table_is_found():

@@ -1,5 +1,6 @@
 """Networks with exact data consistency, scans with a part taken away, and the transfer chapter."""
 
+import re
 from dataclasses import fields, replace
 
 import numpy as np
@@ -107,8 +108,8 @@ def test_before_training_networks_are_what_they_say_and_every_weight_learns(make
     assert str(make(16, turns=2)) != str(make(16, turns=3))
 
 
-def test_admm_with_its_first_weights_is_compressed_sensing():
-    """Blocks, which wavelets describe well, come back much better than by SENSE."""
+def test_admm_with_its_first_weights_brings_blocks_back_better_than_sense():
+    """Wavelets describe blocks well; nothing was trained."""
     blocks = torch.zeros(1, 32, 32, dtype=torch.complex64)
     blocks[:, 8:20, 10:22] = 1
     blocks[:, 12:16, 4:28] += 0.5j
@@ -225,7 +226,14 @@ def test_the_chapter_trains_tests_and_stores(folder, monkeypatch, given):
     )
     run = store.load(next((folder.parent / "runs").glob("*.json")))
     nets = {"pcrnn_xs", "admm_net"} if "networks" not in given else {"unet", "vn", "modl"}
-    assert {row["method"] for row in run.rows} == nets | {"zero_filled", "sense", "cs"}
+    start = {"admm_start"} & {f"{net.split('_')[0]}_start" for net in nets}
+    free = {"zero_filled", "sense", "cs"} | start
+    assert {row["method"] for row in run.rows} == nets | free
+    assert bool(start) == ("networks" not in given)
+    pairs = {(row["method"], row["against"]) for row in run.rows if "against" in row}
+    assert {(net, other) for net in nets for other in {"zero_filled", "cs"} | start} <= pairs
+    assert ("sense", "cs") in pairs and not any(first == second for first, second in pairs)
+    assert names["steps"] and all(count > 0 for *_, count in names["steps"])
     trained = {row["trained_on"] for row in run.rows}
     expected = {"–", "simulated_brain", "simulated_knee"}
     assert trained == expected | (
@@ -233,8 +241,61 @@ def test_the_chapter_trains_tests_and_stores(folder, monkeypatch, given):
     )
     assert {row["coils"] for row in run.rows} == {given.get("coils", 4), 0}
     assert {row["data"] for row in run.rows} >= {"simulated_brain", "measured"}
-    assert "all coils" in tables.of_run(run)
+    page = tables.of_runs([run, run])
+    assert page.count("by number of coils") == 2  # a label and a caption, of the first run alone
+    assert re.search(r"measured, all coils, \d masks, \d\.\d\dx", page)
+    assert page.count("Differences in PSNR") == 4
     assert names["figure"].axes
+
+
+def rows_of(method, trained, value, coils=4, **fields):
+    common = {"task": "transfer", "contrast": "all", "metric": "psnr", "region": "full", "n": 13}
+    common |= {"accel": 4, "effective_accel": 4.041, "unit": "mask", "data": "measured"}
+    common |= {"method": method, "trained_on": trained, "coils": coils, "value": value}
+    return {**common, "ci95": [value - 0.1, value + 0.1], **fields}
+
+
+def stored(extra=0.0, seed=0):
+    """A small run: one network, with gains over zero-filled and a difference from CS."""
+    rows = [
+        rows_of("admm_net", "simulated_brain", 7.0 + extra, against="zero_filled", p_value=0.01),
+        rows_of("admm_net", "simulated_brain", 1.5, against="cs", p_value=0.02),
+        rows_of("admm_start", "–", 5.0, against="zero_filled", p_value=0.03),
+    ]
+    rows += [rows_of("sense", "–", 30.0 + extra, number) for number in (4, 0)]
+    settings = {"accel": 4, "coils": 4, "seed": seed, "lessons": "simulated_brain"}
+    return store.Run("measured_kspace", "standard", settings, rows, {})
+
+
+def test_tables_of_stored_runs_say_of_how_many_masks_they_speak_and_which_run():
+    one, same, other = stored(), stored(seed=1), stored(0.5, seed=2)
+    page = tables.of_runs([one, same, other])
+    assert '<th scope="col">measured, 13 masks, 4.04x</th>' in page
+    assert "ADMM-Net, untrained" in page and "+1.5" in page and ">0.02<" in page
+    for run in (one, same, other):
+        assert f"run {store.run_name(run.chapter, run.parameters)}</caption>" in page
+    coils = [part for part in page.split("<caption>")[1:] if "by number of coils" in part[:60]]
+    assert len(coils) == 2  # what a run repeats to the digit is left out, what differs is not
+    assert not any("seed-1" in part.split("</caption>")[0] for part in coils)
+    bare = [row for row in one.rows if row.get("against") != "cs"]
+    assert "Differences" not in tables.of_runs([replace(one, rows=bare)])
+
+
+def test_pictures_are_described_by_the_methods_of_their_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(tables, "reference_dir", lambda: tmp_path)
+    run = stored()
+    assert "No reference run" in tables.pictures([run]).data
+    name = store.run_name(run.chapter, run.parameters)
+    (tmp_path / f"{name}_example.png").write_bytes(b"")
+    text = tables.pictures([run]).data
+    assert "![Columns, each under its name, for SENSE, ADMM-Net, ADMM-Net, untrained and" in text
+    assert "trained on simulated_brain" in text and f"(results/{name}_example.png)" in text
+
+
+def test_the_matrix_names_both_of_its_axes():
+    figure = tables.heat([stored().rows[0]], {"measured": "there"}, 4)
+    assert figure.axes[0].get_ylabel() == "trained on"
+    assert figure.get_supxlabel() == "tested on"
 
 
 def test_bart_must_be_there_to_be_asked_for(monkeypatch):

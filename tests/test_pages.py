@@ -8,6 +8,7 @@ import pytest
 from recon.errors import InputError
 from recon.learning.metrics import draw_seed, scan_of
 from recon.results import figures, pages, settings
+from recon.results.names import data_name, lesson_and_exam
 from recon.results.source import source
 from recon.results.store import Run
 
@@ -63,14 +64,31 @@ def test_names_of_scans_and_their_masks():
 
 
 def test_reference_figures_name_run_and_data(tmp_path):
-    row = {"data": "studyforrest_t1"}
-    run = Run("pcrnn", "standard", {"data": "simulated_brain", "accel": 4}, [row], {})
+    row = {"data": "studyforrest_t1", "method": "unet", "unit": "mask"}
+    stage = {**row, "method": "convrnn1"}
+    run = Run("pcrnn", "standard", {"data": "simulated_brain", "accel": 4}, [row, stage], {})
     assert "No reference run" in pages.reference_figures([run], {"median": "m"}, tmp_path).data
     name = pages.run_name(run.chapter, run.parameters)
     (tmp_path / f"{name}_median.png").write_bytes(b"")
-    text = pages.reference_figures([run], {"median": "the median"}, tmp_path).data
+    (tmp_path / f"{name}_stages.png").write_bytes(b"")
+    captions = {"median": "the median {unit}", "stages": "inside"}
+    text = pages.reference_figures([run], captions, tmp_path).data
+    first, second = text.split("inside")
+    assert "the median mask" in first and "for U-Net and the target" in first
+    assert "for ConvRNN1-4x and the target" in second and "U-Net" not in second
     assert "standard, studyforrest_t1 at 4x, trained on simulated_brain" in text
     assert f"(results/{name}_median.png)" in text
+
+
+def test_a_folder_of_ones_own_goes_by_its_name():
+    known = {"data": "simulated_brain", "test_data": "fastmri_folder", "test_root": "mine-0a1b2c"}
+    assert data_name("fastmri_folder", known) == "folder mine"
+    assert data_name("fastmri_folder", {**known, "test_root": "/home/me/mine"}) == "folder mine"
+    trained = {"data": "fastmri_folder", "data_root": "/a/b", "test_data": "", "test_root": ""}
+    assert data_name("fastmri_folder", trained) == "folder b"
+    assert data_name("fastmri_folder", {}) == "fastmri_folder"
+    assert data_name("simulated_brain", known) == "simulated_brain"
+    assert lesson_and_exam("fastmri_folder", known) == "folder mine ← brain"
 
 
 def test_trials_are_shown_as_stored_and_a_missing_file_is_named(tmp_path, monkeypatch):

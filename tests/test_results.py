@@ -438,7 +438,7 @@ def test_values_are_testable_on_the_published_data_only(paper):
     assert judged(36.5, "fastmri_knee_multicoil") == "not reproduced"
 
 
-def test_an_order_is_tested_neighbour_by_neighbour(paper):
+def test_an_order_without_differences_is_tested_neighbour_by_neighbour(paper):
     def judged(second, first, third, half=0.2):
         means = {"convrnn2": second, "convrnn1": first, "convrnn3": third}
         rows = [
@@ -453,6 +453,52 @@ def test_an_order_is_tested_neighbour_by_neighbour(paper):
     assert judged(36, 30, 26, half=9) == "undecided"  # right order, overlapping intervals
     assert judged(26, 30, 36) == "not reproduced"
     assert judged(36, 26, 30) == "partly"
+
+
+def test_an_order_takes_differences_of_either_sign_and_of_further_pairs(paper):
+    """A run that holds worse minus better is read the other way round."""
+
+    def judged(*pairs, name="VI-knee-order", fields=("psnr", "ssim"), accels=(4, 6)):
+        rows = [
+            difference(first, second, gain, p=p, metric=m, accel=a)
+            for first, second, gain, p in pairs
+            for m in fields
+            for a in accels
+        ]
+        return verdict_of(paper, name, rows)
+
+    first = ("convrnn2", "convrnn1", 2.0, 1e-6)
+    turned = ("convrnn3", "convrnn1", -1.0, 1e-6)  # the paper has 1 above 3
+    both = judged(first, turned)
+    assert both.verdict == "reproduced" and "4 of" not in both.reason, both.reason
+    assert judged(first, ("convrnn3", "convrnn1", 1.0, 1e-6)).verdict == "partly"
+    assert judged(first, (*turned[:3], 0.2)).verdict == "partly"  # p is that of the row
+    assert "p is 0.2" in judged(first, (*turned[:3], 0.2)).reason
+    far = judged(first, turned, ("convrnn3", "convrnn2", 0.5, 1e-6))
+    assert far.verdict == "partly" and "8 of 12" in far.reason
+    assert "ConvRNN2-2x over ConvRNN3-1x" in far.reason
+    assert "12 of 12" in judged(first, turned, ("convrnn3", "convrnn2", -3.0, 1e-6)).reason
+    assert judged(*[(b, a, -g, p) for a, b, g, p in [first]], fields=["psnr"]).verdict == "partly"
+
+
+def test_greater_reads_a_difference_the_other_way_round_too(paper):
+    rows = [
+        {**difference("unet", "pcrnn_s", -2.0, metric=m, accel=a, contrast=c)}
+        for c in ("PD", "PDFS", "all")
+        for m in ("psnr", "ssim")
+        for a in (4, 6)
+    ]
+    assert verdict_of(paper, "II-s-over-unet", rows).verdict == "reproduced"
+    wrong = [{**row, "value": 2.0, "ci95": [1.8, 2.2]} for row in rows]
+    assert verdict_of(paper, "II-s-over-unet", wrong).verdict == "not reproduced"
+
+
+def test_what_these_rows_lack_is_not_said_of_every_run(paper):
+    """A page judges its own rows: others may lie further down."""
+    at_four = [row for row in over_unet() if row["accel"] == 4]
+    assert "no row here at 6x of PC-RNN-S, U-Net" in (
+        verdict_of(paper, "II-s-over-unet", at_four).reason
+    )
 
 
 def test_one_gain_exceeds_another(paper):
@@ -537,6 +583,19 @@ def test_scoreboard_and_lists_follow_the_rows(paper):
     assert "Seed 3. Paired differences" in listed and "+2.00" in listed
     assert listed.count("<tr>") == 13 and "PC-RNN-S – U-Net" in listed and "1e-7" in listed
     assert "python -m recon run" in tables.references([a_run(over_unet())])
+
+
+def test_scores_of_stored_runs_say_what_was_trained_on_and_how_fast():
+    rows = [value("unet", 30.0), value("unet", 0.9, 0.01, metric="ssim")]
+    run = a_run(rows, data="simulated_brain", accel=4)
+    table = tables.reference_scores([run])
+    assert "knee ← brain" in table and "4x (3.90)" in table and "24 volumes" in table
+    assert "Acceleration (effective)" in table
+    mine = [{**row, "data": "fastmri_folder"} for row in rows]
+    own = a_run(mine, data="fastmri_folder", data_root="/somewhere/mine", accel=4)
+    assert "folder mine ← folder mine" in tables.reference_scores([own])
+    listed = tables.references([own])
+    assert "<td>folder mine</td>" in listed and "somewhere" not in listed
 
 
 def test_rank_correlation_counts_pairs_in_the_same_order():

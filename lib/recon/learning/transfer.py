@@ -19,7 +19,7 @@ from recon.learning.losses import combine, nmse
 from recon.learning.metrics import Method, evaluate_methods
 from recon.physics.sense import sense
 from recon.results.statistics import summarise
-from recon.results.transfer import UNTRAINED
+from recon.results.transfer import BASELINES, UNTRAINED
 
 WEIGHTS = (0.001, 0.003, 0.01, 0.03)  # of a prior, that `tuned` tries
 Family = Callable[[Measurement, float], Tensor]
@@ -155,7 +155,8 @@ def examine(
     Returns
     -------
     rows : list of dict
-        Tidy rows with ``trained_on`` and ``coils``; differences are from ``zero_filled``.
+        Tidy rows with ``trained_on`` and ``coils``. Differences are from ``zero_filled``, and over
+        all contrasts also from those of `recon.results.transfer.BASELINES` that took part.
     scores : pd.DataFrame
         Per volume, with a column ``trained_on``.
     """
@@ -168,11 +169,17 @@ def examine(
     scores["trained_on"], scores["method"] = split[0], split[1]
     rows = []
     for label in dict.fromkeys(key[0] for key in methods):
-        zero = (scores.trained_on == UNTRAINED) & (scores.method == "zero_filled")
-        part = scores[(scores.trained_on == label) | zero]
-        own = [name for where, name in methods if where == label and name != "zero_filled"]
-        pairs = [(name, "zero_filled") for name in own]
+        others = ("zero_filled", *BASELINES)
+        compared = (scores.trained_on == UNTRAINED) & scores.method.isin(others)
+        part = scores[(scores.trained_on == label) | compared]
+        own = [name for where, name in methods if where == label]
+        pairs = [(a, b) for a in own for b in others if a not in (b, "zero_filled")]
         fields = {**constants, "data": exam.label, "trained_on": label, "coils": coils}
         found = summarise(part, pairs, "volume" if exam.draws == 1 else "mask", **fields)
-        rows += [row for row in found if label == UNTRAINED or row["method"] != "zero_filled"]
+        rows += [row for row in found if row["method"] in own and _kept(row)]
     return rows, scores
+
+
+def _kept(row: Mapping[str, object]) -> bool:
+    """Whether a row is stored: of single contrasts, differences from zero-filled are enough."""
+    return row["contrast"] == "all" or row.get("against") in (None, "zero_filled")

@@ -8,8 +8,9 @@ multipliers does so in turns,
 
 with a wavelet transform W. Here W is the undecimated Haar transform, a tight frame; the thresholds
 of every turn, scale and direction and every rho are learned, and a small CNN, zero at first, adds
-what wavelets cannot say. So before its first training step the network *is* compressed sensing,
-and no coil array is foreign to it.
+what wavelets cannot say. So before its first training step the network approximates compressed
+sensing: it stops after a few turns of a few conjugate gradients, and in a redundant frame shrinking
+is not quite the proximal step of ``|W x|_1``. No coil array is foreign to it.
 """
 
 import math

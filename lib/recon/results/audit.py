@@ -1,12 +1,13 @@
 """Check a published table against itself, and a pair of scores against each other."""
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 
 from recon.results.claims import Paper
 
-__all__ = ["least_ssim", "shares"]
+__all__ = ["excess", "least_ssim", "shares"]
 
 
 def least_ssim(psnr: float) -> float:
@@ -71,3 +72,31 @@ def shares(paper: Paper, table: str, half_unit: dict[str, float]) -> tuple[dict[
         bounds=[*[(0, 1)] * count, (0, math.inf)],
     )
     return dict(zip(parts, map(float, found.x[:count]), strict=True)), float(found.x[count])
+
+
+def excess(
+    paper: Paper, table: str, volumes: Mapping[str, float], half_unit: Mapping[str, float]
+) -> float:
+    """By how many half units the worst row "all" misses its mean under given numbers of volumes.
+
+    Parameters
+    ----------
+    paper, table, half_unit
+        As for `shares`.
+    volumes : mapping
+        Contrast to its number of volumes.
+
+    Returns
+    -------
+    float
+        Beyond what rounding explains: half a unit of the mean's terms, and half a unit of "all".
+    """
+    published = paper.tables[table]
+    values = {(contrast, method): row for _, contrast, method, row in published.rows}
+    count, worst = sum(volumes.values()), 0.0
+    for method in [method for contrast, method in values if contrast == "all"]:
+        for column, (metric, _) in enumerate(published.columns):
+            terms = [number * values[part, method][column] for part, number in volumes.items()]
+            missed = abs(sum(terms) / count - values["all", method][column])
+            worst = max(worst, missed / half_unit[metric] - 2)
+    return worst

@@ -43,7 +43,8 @@ class Part:
     """One comparison or one value: which rows test it.
 
     `methods` are alternatives, of which the first that a run has is taken. `value` and
-    `tolerance` belong to the rule `within` alone.
+    `tolerance` belong to the rule `within` alone. `further` marks a pair of a ranking that are no
+    neighbours in it: tested where a run compares them, and else left to the pairs in between.
     """
 
     methods: tuple[str, ...]
@@ -53,6 +54,7 @@ class Part:
     against: str | None = None
     value: float | None = None
     tolerance: float | None = None
+    further: bool = False
 
 
 @dataclass(frozen=True)
@@ -256,8 +258,11 @@ def _claim(
     for field in ("method", "against", "order"):
         for name in entry.get(field, []):
             _known(file, place, "method", name, methods)
-    if "order" in entry:  # each neighbour against the next
-        pairs = [((better,), worse) for better, worse in itertools.pairwise(entry["order"])]
+    order = entry.get("order", [])
+    neighbours = [*itertools.pairwise(order)]
+    if order:
+        further = [pair for pair in itertools.combinations(order, 2) if pair not in neighbours]
+        pairs = [((better,), worse) for better, worse in [*neighbours, *further]]
     else:
         pairs = [
             (tuple(entry.get("method", ())), against) for against in entry.get("against", [None])
@@ -272,6 +277,7 @@ def _claim(
             against=worse,
             value=entry.get("value", {}).get(accel),
             tolerance=entry.get("tolerance"),
+            further=bool(order) and (better[0], worse) not in neighbours,
         )
         for contrast, metric, accel in itertools.product(*lists)
         for better, worse in pairs

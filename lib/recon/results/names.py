@@ -1,6 +1,11 @@
 """Names in print of what is not in the papers' tables: variants of the ablations, our additions."""
 
-__all__ = ["ABLATIONS", "OTHERS"]
+import re
+from collections.abc import Mapping
+from pathlib import PurePath
+from typing import Any
+
+__all__ = ["ABLATIONS", "OTHERS", "data_name", "lesson_and_exam"]
 
 ABLATIONS = {
     "pyramid_4": "4x",
@@ -29,4 +34,31 @@ OTHERS = {
     "bart_tv": "CS, BART, total variation",
     "modl": "MoDL",
     "admm_net": "ADMM-Net",
+    "admm_start": "ADMM-Net, untrained",
 }
+
+
+def data_name(data: str, parameters: Mapping[str, Any]) -> str:
+    """A data set in print; anybody's folder of files goes by the folder's own name.
+
+    Parameters
+    ----------
+    data : str
+        As rows have it.
+    parameters : mapping
+        Of the run: a folder as given, or as it is stored, which ends in a hash.
+
+    >>> data_name("fastmri_folder", {"test_data": "fastmri_folder", "test_root": "mine-0a1b2c"})
+    'folder mine'
+    """
+    if not data.endswith(("_folder", "_folders")):
+        return data
+    field = "test_root" if data == parameters.get("test_data") else "data_root"
+    folder = PurePath(str(parameters.get(field) or "")).name
+    return f"folder {re.sub('-[0-9a-f]{6}$', '', folder)}" if folder else data
+
+
+def lesson_and_exam(data: str, parameters: Mapping[str, Any]) -> str:
+    """What a run was evaluated on and, after an arrow, trained on: ``knee ← knee``."""
+    sets = (data, parameters.get("data", "–"))
+    return " ← ".join(data_name(one, parameters).removeprefix("simulated_") for one in sets)

@@ -5,7 +5,7 @@ from typing import Any
 
 from recon.results.claims import Claim, Experiment, Part
 
-__all__ = ["METRICS", "Outcome", "outcome_of"]
+__all__ = ["METRICS", "Outcome", "asked", "outcome_of"]
 
 PROFILES = ("paper", "standard", "quick")  # best first
 LEVEL = 0.05  # of significance, where the paper names none
@@ -33,7 +33,7 @@ class Outcome:
     """What became of one part: ``holds``, ``partly``, ``open``, ``fails``, ``untested``, and why.
 
     `rows` are the rows that decided it, the claimed method's first; `absent` the methods (names in
-    print) that no run has.
+    print) that no row has.
     """
 
     part: Part
@@ -50,6 +50,12 @@ def outcome_of(claim: Claim, part: Part, records: list[dict[str, Any]]) -> Outco
     return rule[claim.rule](claim, part, records)
 
 
+def asked(claim: Claim, part: Part, records: list[dict[str, Any]]) -> bool:
+    """Whether a part counts: a pair of no neighbours in a ranking only where a run compares it."""
+    better, worse = part.methods[0], part.against
+    return not part.further or bool(_rows(claim.experiment, part, better, worse, records))
+
+
 def _rows(
     experiment: Experiment, part: Part, method: str, against: str | None, records: list[dict]
 ) -> list[dict]:
@@ -62,10 +68,13 @@ def _rows(
 def _fitting(
     experiment: Experiment, part: Part, method: str, against: str | None, records: list[dict]
 ) -> list[dict]:
-    """Rows of `method` (minus `against`) on any data and profile of the experiment."""
+    """Rows of `method` (minus `against`) on any data and profile of the experiment.
+
+    A difference that a run holds the other way round is turned.
+    """
     fits = [
         row
-        for row in records
+        for row in [*records, *(_turned(row) for row in records if row.get("against") == method)]
         if row["task"] == experiment.task
         and row["contrast"] == part.contrast
         and row["metric"] == part.metric
@@ -80,6 +89,12 @@ def _fitting(
         fits = [row for row in fits if row["region"] == "body"]
     repeated = [row for row in fits if row["n"] > 1 or row.get("unit") == COUNTED]
     return repeated or fits  # a single measurement decides nothing, however long its run
+
+
+def _turned(row: dict) -> dict:
+    """The same difference with its two methods exchanged; a two-sided p stays as it is."""
+    ends = {"value": -row["value"], "lo": -row["hi"], "hi": -row["lo"]}
+    return {**row, **ends, "method": row["against"], "against": row["method"]}
 
 
 def _rank(experiment: Experiment, row: dict) -> tuple[bool, int]:
@@ -146,14 +161,14 @@ def _near_zero(claim: Claim, part: Part, row: dict) -> Outcome:
 
 
 def _untested(claim: Claim, part: Part, records: list[dict]) -> Outcome:
-    """No rows decide a part: because no run has its methods, or none compares them."""
+    """No rows decide a part: because none has its methods, or none compares them."""
     absent = tuple(
         " or ".join(claim.names[method] for method in methods)
         for methods in (part.methods, (part.against,))
         if not any(_rows(claim.experiment, part, method, None, records) for method in methods)
     )
     label = _label(claim, part, part.methods[-1])
-    return Outcome(part, "untested", f"no run has a paired difference of {label}", absent=absent)
+    return Outcome(part, "untested", f"no paired row here: {label}", absent=absent)
 
 
 def _ordering(claim: Claim, part: Part, records: list[dict]) -> Outcome:
@@ -190,7 +205,7 @@ def _within(claim: Claim, part: Part, records: list[dict]) -> Outcome:
     rows = _rows(claim.experiment, part, method, part.against, records)
     if not any(row["data"] in claim.experiment.published for row in rows):
         needed = " or ".join(claim.experiment.published)
-        return Outcome(part, "untested", f"no run yet on {needed}; a value needs the same data")
+        return Outcome(part, "untested", f"no row here from {needed}; a value needs the same data")
     return _worst([_meets(claim, part, row) for row in rows])
 
 
@@ -214,7 +229,7 @@ def _exceeds(claim: Claim, part: Part, records: list[dict]) -> Outcome:
     if not pairs:
         tasks = f"{claim.experiment.task} and {claim.other_experiment.task}"
         return Outcome(
-            part, "untested", f"no runs yet to compare, {tasks}, on the same kind of data"
+            part, "untested", f"no rows here to compare, {tasks}, on the same kind of data"
         )
     label = f"gain of {_label(claim, part, method)}"
     return _worst([_apart(part, a, b, label) for a, b in pairs])

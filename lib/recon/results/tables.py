@@ -11,7 +11,7 @@ from typing import Any
 
 from recon.results.claims import Paper, Table
 from recon.results.html import Html, html_table
-from recon.results.names import ABLATIONS, OTHERS
+from recon.results.names import ABLATIONS, OTHERS, data_name, lesson_and_exam
 from recon.results.store import Run, run_name
 from recon.results.verdict_tables import scoreboard, verdicts
 from recon.results.verdicts import METRICS
@@ -210,7 +210,7 @@ def references(runs: Iterable[Run]) -> Html:
         lines.append(
             [
                 run_name(run.chapter, run.parameters),
-                ", ".join(sorted({row["data"] for row in run.rows})),
+                ", ".join(sorted({data_name(row["data"], run.parameters) for row in run.rows})),
                 f"{made.get('seconds', 0) / 60:.0f} min",
                 made.get("device", "–"),
                 f"{commit}{dirty}",
@@ -237,8 +237,7 @@ def reference_scores(runs: Iterable[Run]) -> Html:
             units = one["unit"] + "s" * (one["n"] != 1)
             lines.append(
                 [
-                    one["data"],
-                    run.parameters.get("data", "–"),
+                    lesson_and_exam(one["data"], run.parameters),
                     f"{accel:g}x ({one['effective_accel']:.2f})",
                     f"{one['n']} {units}",
                     _name(method),
@@ -246,8 +245,8 @@ def reference_scores(runs: Iterable[Run]) -> Html:
                     shown(ours["ssim"]),
                 ]
             )
-    columns = ["Evaluated on", "Trained on", "R (effective)", "n", "Method", "PSNR", "SSIM"]
-    return html_table("Scores of the reference runs, mean and 95 % interval", columns, lines)
+    heads = "Evaluated on ← trained on", "Acceleration (effective)", "n", "Method", "PSNR", "SSIM"
+    return html_table("Scores of the reference runs, mean and 95 % interval", heads, lines)
 
 
 def command(run: Run) -> str:

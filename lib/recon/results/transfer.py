@@ -10,13 +10,15 @@ from IPython.display import Markdown
 from matplotlib.figure import Figure
 
 from recon.results.html import Html, html_table
+from recon.results.pages import columns_text
 from recon.results.statistics import interval, paired_p
 from recon.results.store import Run, reference_dir, run_name
 from recon.results.tables import NAMES, shown
 
-__all__ = ["gains", "heat", "matrix", "of_run", "paired", "pictures"]
+__all__ = ["BASELINES", "gains", "heat", "matrix", "of_runs", "paired", "pictures"]
 
 UNTRAINED = "–"  # of methods that learn nothing
+BASELINES = ("cs", "bart_wavelet", "admm_start")  # that others are paired with, beside zero-filled
 
 
 def gains(rows: Iterable[Mapping[str, Any]], metric: str = "psnr") -> dict[tuple, Mapping]:
@@ -55,6 +57,8 @@ def matrix(
 ) -> Html:
     """A line for each method and training, a column for each test set (and number of coils).
 
+    Columns say how many volumes or masks were scored, and the mean effective acceleration.
+
     Parameters
     ----------
     rows : tidy rows, with ``trained_on`` and ``coils``
@@ -69,10 +73,13 @@ def matrix(
     sign = "" if absolute else "+"
     lines = _ordered(key[:2] for key in found)
     columns = _ordered(key[2:] for key in found)
-    heads = [names.get(data, data) for data, _ in columns]
-    if coils is None:
-        counts = [f"{number} coils" if number else "all coils" for _, number in columns]
-        heads = [f"{head}, {count}" for head, count in zip(heads, counts, strict=True)]
+    heads = []
+    for column in columns:
+        data, number = column
+        row = next(row for key, row in found.items() if key[2:] == column)
+        parts = [names.get(data, data), _amount(row), f"{row['effective_accel']:.2f}x"]
+        parts[1:1] = [] if coils is not None else [f"{number} coils" if number else "all coils"]
+        heads.append(", ".join(parts))
     cells = [
         [
             NAMES.get(method, method),
@@ -87,6 +94,11 @@ def matrix(
         for method, trained in lines
     ]
     return html_table(caption, ["Method", "Trained on", *heads], cells, headers=2)
+
+
+def _amount(row: Mapping[str, Any]) -> str:
+    """How many volumes, or masks, a row speaks of."""
+    return f"{row['n']} {row['unit']}{'s' * (row['n'] != 1)}"
 
 
 def paired(
@@ -135,32 +147,69 @@ def _called(one: tuple[str, str], names: Mapping[str, str]) -> str:
     return name if trained == UNTRAINED else f"{name} ({names.get(trained, trained)})"
 
 
-def of_run(run: Run) -> Html:
-    """Both tables of a stored run: the matrix, and PSNR by number of coils."""
-    settings = run.parameters
-    coils = settings["coils"]
-    what = f"at {settings['accel']:g}x, profile {run.profile}"
-    sets = {row[field] for row in run.rows for field in ("data", "trained_on")}
-    names = {one: one.removeprefix("simulated_").replace(" without ", ", no ") for one in sets}
-    first = f"Gain over zero-filled {what}: PSNR (dB), {coils} virtual coils"
-    rows = [row for row in run.rows if row["coils"] != coils]
-    kept = {(row["method"], row["trained_on"], row["data"]) for row in rows}
-    both = [row for row in run.rows if (row["method"], row["trained_on"], row["data"]) in kept]
-    second = f"PSNR (dB) {what}, by number of coils"
-    return Html(
-        matrix(run.rows, names, first, coils=coils) + matrix(both, names, second, absolute=True)
-    )
+def against_baselines(
+    rows: Iterable[Mapping[str, Any]], names: Mapping[str, str], caption: str, coils: int
+) -> Html:
+    """Stored differences in PSNR from compressed sensing and from ADMM-Net's start; or nothing."""
+    lines = [
+        [
+            names.get(row["data"], row["data"]),
+            _called((row["trained_on"], row["method"]), names),
+            NAMES[row["against"]],
+            shown(row, "+"),
+            f"{row['p_value']:.2g}",
+            _amount(row),
+        ]
+        for row in rows
+        if row.get("against") in BASELINES
+        and (row["metric"], row["contrast"], row["region"]) == ("psnr", "all", "full")
+        and row["coils"] == coils
+    ]
+    columns = ["Tested on", "First", "Second", "First minus second", "p", "n"]
+    return html_table(caption, columns, lines, headers=3) if lines else Html()
+
+
+def of_runs(runs: Iterable[Run]) -> Html:
+    """Tables of stored runs: gains, differences from compressed sensing, PSNR by number of coils.
+
+    The last of them is left out where an earlier run's says the same.
+    """
+    parts: list[str] = []
+    told: dict[tuple, float] = {}
+    for run in runs:
+        name, coils = run_name(run.chapter, run.parameters), run.parameters["coils"]
+        sets = {row[field] for row in run.rows for field in ("data", "trained_on")}
+        names = {one: one.removeprefix("simulated_").replace(" without ", ", no ") for one in sets}
+        what = f"PSNR (dB) at {run.parameters['accel']:g}x"
+        caption = f"Gain over zero-filled, {what}, {coils} virtual coils; run {name}"
+        parts.append(matrix(run.rows, names, caption, coils=coils))
+        caption = f"Differences in {what}, {coils} virtual coils; run {name}"
+        parts.append(against_baselines(run.rows, names, caption, coils))
+        other = {_learner(row) for row in run.rows if row["coils"] != coils}
+        both = [row for row in run.rows if _learner(row) in other]
+        values = {key: round(row["value"], 3) for key, row in _values(both, "psnr").items()}
+        if not values.items() <= told.items():
+            caption = f"{what} by number of coils; run {name}"
+            parts.append(matrix(both, names, caption, absolute=True))
+        told |= values
+    return Html("".join(parts))
+
+
+def _learner(row: Mapping[str, Any]) -> tuple[str, str, str]:
+    return row["method"], row["trained_on"], row["data"]
 
 
 def pictures(runs: Iterable[Run]) -> Markdown:
     """The stored figures of reference runs, with what their networks were trained on."""
     parts = []
     for run in runs:
-        path = reference_dir() / f"{run_name(run.chapter, run.parameters)}_example.png"
+        name = run_name(run.chapter, run.parameters)
+        path = reference_dir() / f"{name}_example.png"
         if path.is_file():
             first = run.parameters["lessons"].replace("all", "simulated_brain").split(",")[0]
-            text = f"A slice of the last exam, {run.profile}, networks trained on {first}"
-            parts += [f"**{text}**", f"![{text}](results/{path.name})"]
+            columns = columns_text(row["method"] for row in run.rows)
+            parts += [f"**{name}**: networks trained on {first}"]
+            parts += [f"![{columns}](results/{path.name})"]
     return Markdown("\n\n".join(parts) or "No reference run with a figure is committed yet.")
 
 
@@ -193,5 +242,6 @@ def heat(rows: Sequence[Mapping[str, Any]], names: Mapping[str, str], coils: int
         axis.set_yticks(range(len(trained)), [names.get(n, n) for n in trained])
         axis.tick_params(length=0)
     axes[0, 0].set_ylabel("trained on")
+    figure.supxlabel("tested on", fontsize=10)
     figure.colorbar(picture, ax=axes[0].tolist(), label="gain over zero-filled, dB")
     return figure

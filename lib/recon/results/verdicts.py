@@ -10,8 +10,9 @@ A part holds, holds in part, stays open or fails, by one of these rules:
   below 0.05, or below the level that the paper names. Above zero with a larger p: in part. An
   interval that includes zero, or a single measurement, which has none: open. Below zero, or exactly
   zero throughout: fails;
-- ``ordering``: the same for each neighbour in a ranking; without a difference row the two intervals
-  must not overlap (overlapping: open);
+- ``ordering``: the same for each neighbour in a ranking, and for every further pair that a run
+  compares; neighbours without a difference row must have intervals that do not overlap
+  (overlapping: open);
 - ``similar``: the difference row's interval lies within a stated tolerance of zero (partly outside,
   or a single measurement: open, for then too little was measured to tell);
 - ``within``: the interval meets the published value, give or take a stated tolerance. Absolute
@@ -30,7 +31,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from recon.results.claims import Claim, Paper
-from recon.results.rules import METRICS, Outcome, outcome_of
+from recon.results.rules import METRICS, Outcome, asked, outcome_of
 
 __all__ = ["METRICS", "Outcome", "Verdict", "count", "judge", "judge_all"]
 
@@ -83,7 +84,8 @@ def judge(claim: Claim, records: list[dict[str, Any]]) -> Verdict:
     """The verdict on one claim, from rows as dictionaries (`lo` and `hi` for the interval)."""
     if claim.rule == "untestable":
         return Verdict(claim, NOT_TESTABLE, claim.because, ())
-    outcomes = tuple(outcome_of(claim, part, records) for part in claim.parts)
+    parts = [part for part in claim.parts if asked(claim, part, records)]
+    outcomes = tuple(outcome_of(claim, part, records) for part in parts)
     tested = [one for one in outcomes if one.outcome != "untested"]
     words = {one.outcome for one in tested}
     if not tested:
@@ -101,7 +103,7 @@ def judge(claim: Claim, records: list[dict[str, Any]]) -> Verdict:
 
 
 def _summary(claim: Claim, outcomes: Iterable[Outcome]) -> str:
-    """Distinct reasons, at most four; what has no run is gathered into one list of names."""
+    """Distinct reasons, at most four; what has no row is gathered into one list of names."""
     absent: dict[str, list[float]] = {}
     others = []
     for one in outcomes:
@@ -118,7 +120,7 @@ def _summary(claim: Claim, outcomes: Iterable[Outcome]) -> str:
         at = "" if set(missing) == wanted else "at " + " and ".join(f"{a:g}x" for a in missing)
         by_accel.setdefault(at, []).append(name)
     for at, names in by_accel.items():
-        shown.append(" ".join(f"no run yet {at} of {', '.join(names)}".split()))
+        shown.append(" ".join(f"no row here {at} of {', '.join(names)}".split()))
     return "; ".join(shown)
 
 
