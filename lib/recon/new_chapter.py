@@ -84,7 +84,7 @@ from recon.results import provenance, store
 chapter, seconds = "NAME", time.perf_counter() - started
 made = provenance.collect(chapter, parameters=settings, seed=seed, seconds=seconds)
 path = store.save(store.Run(chapter, profile, settings, rows, made))
-"""  # noqa: E501
+"""  # noqa: E501, since the header of a cell, figure caption and all, is one line
 
 
 def new_chapter(name: str) -> Path:
