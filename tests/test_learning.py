@@ -291,7 +291,8 @@ def test_a_loss_that_is_not_finite_stops_the_training(folder):
     def broken(images, measurement):
         return images.abs().sum() * float("nan")
 
-    with pytest.raises(InputError, match=r"the loss is nan at step 0, .* lower the learning rate"):
+    said = r"diverged at step 0: the loss is nan, .* lower the learning rate"
+    with pytest.raises(InputError, match=said):
         fit(small(), Slices(folder, PLAN, 4), broken, SHORT, None, 0, "cpu", label="pcrnn")
 
 

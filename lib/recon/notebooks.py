@@ -23,6 +23,7 @@ from nbformat import NotebookNode
 from recon.errors import InputError
 from recon.paths import project_root, runs_dir
 from recon.results import provenance, staleness, store
+from recon.results.fingerprints import cell_code
 from recon.results.parameters import convert, declared, unknown
 
 __all__ = ["ChapterError", "execute", "run", "sync"]
@@ -110,8 +111,7 @@ def sync(chapter: str) -> str:
     old = [cell for cell in previous.cells if cell.cell_type == "code"]
     new = [cell for cell in notebook.cells if cell.cell_type == "code"]
     same = len(old) == len(new) and all(
-        staleness.cell_code(a.source) == staleness.cell_code(b.source)
-        for a, b in zip(old, new, strict=True)
+        cell_code(a.source) == cell_code(b.source) for a, b in zip(old, new, strict=True)
     )
     if not same:
         return f"{chapter}: its code changed, run `python -m recon execute {chapter}`"

@@ -27,7 +27,7 @@ from recon.physics import coils, fourier
 from recon.physics.coils import espirit_maps, rss
 from recon.physics.fourier import to_centred
 from recon.physics.sampling import calibration_width
-from recon.results.staleness import cell_code
+from recon.results.fingerprints import cell_code
 from recon.results.store import write_bytes
 
 # Regularisation strengths that `tune` tries, for k-space scaled by its zero-filled mean.
@@ -37,12 +37,15 @@ ITERATIONS = 60
 
 
 def sensitivities_of(measurement: Measurement) -> Tensor:
-    """ESPIRiT maps ``(coils, height, width)``: those that a measurement holds, or from its centre.
+    """Maps ``(coils, height, width)``: those that a measurement holds, or ESPIRiT's of its centre.
 
-    The kernel is at most 6 wide and half as wide as the calibration centre where that is small.
+    A single coil has the map 1. The kernel is at most 6 wide, and half as wide as the calibration
+    centre where that is small.
     """
     if measurement.sensitivities is not None:
         return measurement.sensitivities
+    if measurement.kspace.shape[-3] == 1:
+        return torch.ones_like(measurement.kspace)
     mask = torch.fft.fftshift(measurement.mask.flatten())
     size = min(24, calibration_width(mask), measurement.kspace.shape[-2])
     kernel = min(6, max(2, size // 2))
@@ -67,7 +70,7 @@ def compressed_sensing(
     Parameters
     ----------
     measurement : Measurement
-        One slice (not a batch), at least two coils.
+        One slice (not a batch).
     regularisation : float
         lambda, relative to the mean of the zero-filled image.
     prior : {"wavelet", "tv"}

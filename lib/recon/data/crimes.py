@@ -25,7 +25,7 @@ from recon.data.measurement import seed_of
 from recon.data.simulate import fill
 from recon.paths import cache_dir
 from recon.phantoms.scanner import emulate_single_coil
-from recon.results.staleness import cell_code
+from recon.results.fingerprints import cell_code
 
 __all__ = [
     "Recipe",

@@ -1,10 +1,8 @@
 """Compressed sensing beside networks: tuned on their training volumes, with no maps on file."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from recon.classical import compressed_sensing
@@ -12,14 +10,7 @@ from recon.data.measurement import Measurement, Sampling
 from recon.data.samples import Slices
 from recon.errors import InputError
 
-__all__ = ["tuned_compressed_sensing", "with_unit_map"]
-
-
-def with_unit_map(batch: Measurement) -> Measurement:
-    """A batch of a single coil with the map 1; one of several coils, or with maps, as it is."""
-    if batch.kspace.shape[-3] > 1 or batch.sensitivities is not None:
-        return batch
-    return replace(batch, sensitivities=torch.ones_like(batch.kspace))
+__all__ = ["tuned_compressed_sensing"]
 
 
 def tuned_compressed_sensing(
@@ -41,9 +32,7 @@ def tuned_compressed_sensing(
     InputError
         When the centre of the measurements is too small to find several coils.
     """
-    slices = Slices(files, plan, virtual_coils, seed, maps=virtual_coils == 1)
     try:
-        solve, errors = compressed_sensing.tuned(slices)
+        return compressed_sensing.tuned(Slices(files, plan, virtual_coils, seed))
     except ValueError as error:
         raise InputError(f"compressed sensing: {error}") from None
-    return lambda batch: solve(with_unit_map(batch)), errors

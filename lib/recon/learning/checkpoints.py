@@ -2,7 +2,8 @@
 
 The three training loops of the book (`recon.learning.training`, `patches`, `translation`) share
 the frame below: one process trains a network while others wait for it, a history with the seconds
-that were spent, a checkpoint now and then, and one at the end or at Ctrl-C.
+that were spent, a stop before a step that would spoil the weights, a checkpoint now and then, and
+one at the end or at Ctrl-C.
 """
 
 import json
@@ -18,7 +19,7 @@ import torch
 from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from tqdm import tqdm
 
@@ -92,6 +93,8 @@ class Record:
         Seconds between checkpoints.
     history : list of dict
         One entry a step.
+    label : str
+        The network's name in messages.
     """
 
     network: nn.Module
@@ -99,11 +102,39 @@ class Record:
     folder: Path | None
     save_every: float
     history: list[dict]
+    label: str
 
     def __post_init__(self) -> None:
         spent = self.history[-1]["seconds"] if self.history else 0
         self._start, self._saved = time.monotonic() - spent, time.monotonic()
         self._kept = len(self.history)  # steps that the newest checkpoint holds
+
+    def check(self, loss: Tensor, rate: float, norm: Tensor | None = None) -> None:
+        """To be asked before the optimiser's step, so that weights that are finite stay so.
+
+        Parameters
+        ----------
+        loss : Tensor
+            Of this step; its gradients are there already.
+        rate : float
+            Learning rate, for the message.
+        norm : Tensor, optional
+            Of the gradient, where it is known; else of the network's gradients.
+
+        Raises
+        ------
+        InputError
+            When the loss or the norm is not finite.
+        """
+        if norm is None:
+            slopes = [w.grad for w in self.network.parameters() if w.grad is not None]
+            norm = torch.nn.utils.get_total_norm(slopes)
+        if not (torch.isfinite(loss) and torch.isfinite(norm)):
+            raise InputError(
+                f"{self.label}: the training diverged at step {len(self.history)}: the loss is "
+                f"{loss.item()}, the norm of its gradient {norm.item()}; lower the learning rate "
+                f"({rate:g}) or check the data; the last good checkpoint is kept"
+            )
 
     def add(self, entry: dict) -> None:
         """Append a step, with the ``seconds`` spent so far; keep a checkpoint if it is time."""
@@ -146,7 +177,8 @@ def resumed(
     """
     with _alone(folder if writes else None, label):
         history = load_checkpoint(folder, network, optimiser) if folder else []
-        record = Record(network, optimiser, folder if writes else None, save_every, history)
+        kept = folder if writes else None
+        record = Record(network, optimiser, kept, save_every, history, label)
         try:
             yield record
         except KeyboardInterrupt:

@@ -62,9 +62,9 @@ BUDGETS = {
         SMALL,
         RATES,
         "xs",
-        Schedule(epochs=3, halve_every=1.2, **BANDS),
+        Schedule(epochs=2.5, halve_every=1, **BANDS),
         32,
-        Schedule(epochs=0.75, halve_every=0.3, **SLICES),
+        Schedule(epochs=0.625, halve_every=0.25, **SLICES),
     ),
     "standard": Budget(
         OURS,

@@ -16,7 +16,6 @@ from tqdm import tqdm
 
 from recon.data.measurement import seed_of
 from recon.data.self_super_resolution import PatchPairs
-from recon.errors import InputError
 from recon.learning.checkpoints import resumed
 from recon.learning.edges import L1Sobel
 from recon.learning.training import pick_device, training_folder
@@ -145,16 +144,7 @@ def fit_patches(
             value = loss(network(coarse), fine)
             optimiser.zero_grad()
             value.backward()
-            size = torch.nn.utils.get_total_norm(
-                [w.grad for w in network.parameters() if w.grad is not None]
-            )
-            # Before the step: weights that have been finite stay so.
-            if not (torch.isfinite(value) and torch.isfinite(size)):
-                raise InputError(
-                    f"{label}: the loss is {value.item()} at step {step}, the norm of its gradient "
-                    f"{size.item()}; lower the learning rate ({schedule.rate:g}) or check the "
-                    "data; the last good checkpoint is kept"
-                )
+            record.check(value, schedule.rate)
             optimiser.step()
             entry = {"step": step + 1, "loss": value.item(), "rate": schedule.rate_at(step)}
             if (step + 1) % max(1, schedule.steps // 10) == 0:

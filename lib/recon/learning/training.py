@@ -212,16 +212,10 @@ def fit(
                 value = loss(model(*inputs), measurement)
                 wrapped.zero_grad()
                 fabric.backward(value)
-                size = fabric.clip_gradients(
+                norm = fabric.clip_gradients(
                     model, wrapped, max_norm=schedule.clip_norm, error_if_nonfinite=False
                 )
-                # Before the step: weights that have been finite stay so.
-                if not (torch.isfinite(value) and torch.isfinite(size)):
-                    raise InputError(
-                        f"{label}: the loss is {value.item()} at step {step}, the norm of its "
-                        f"gradient {size.item()}; lower the learning rate ({rate:g}) or check the "
-                        "data; the last good checkpoint is kept"
-                    )
+                record.check(value, rate, norm)
                 wrapped.step()
                 epoch = (step + 1) / per_epoch
                 record.add({"step": step + 1, "epoch": epoch, "loss": value.item(), "rate": rate})

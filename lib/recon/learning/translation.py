@@ -166,15 +166,7 @@ def fit_translation(
                 value, entry = losses(model, real, pools, schedule, rng)
             optimiser.zero_grad()
             value.backward()
-            # Before the step: weights that have been finite stay so.
-            slopes = [weight.grad for weight in model.parameters() if weight.grad is not None]
-            size = torch.nn.utils.get_total_norm(slopes)
-            if not (torch.isfinite(value) and torch.isfinite(size)):
-                raise InputError(
-                    f"{label}: the training diverged at step {step}: the loss is {value.item()}, "
-                    f"the norm of its gradient {size.item()}; lower the learning rate "
-                    f"({schedule.rate:g}) or check the images; the last good checkpoint is kept"
-                )
+            record.check(value, schedule.rate)
             optimiser.step()
             record.add({"step": step + 1, "loss": value.item(), **entry})
     model.eval()
