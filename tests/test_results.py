@@ -69,6 +69,13 @@ def test_a_run_comes_back_as_it_was_saved(tmp_path):
     assert table["lo"].tolist() == [29.8, 1.8] and table["profile"].eq("standard").all()
 
 
+def test_stored_numbers_are_as_long_as_they_need_to_be(tmp_path):
+    exact = {**value("unet", 1 / 3), "ci95": [2 / 3e7, 0.1 + 0.2], "n": 123456789}
+    kept = store.load(store.save(a_run([exact]), tmp_path / "run.json")).rows[0]
+    assert kept["value"] == 0.3333333 and kept["ci95"] == [6.666667e-08, 0.3]
+    assert kept["n"] == 123456789
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -238,6 +245,11 @@ def test_a_page_that_reads_results_goes_stale_with_them(checkout):
     edit(checkout.chapter, "store.reference_runs()", 'store.reference_runs("tiny")')
     named = staleness.hashes("tiny", checkout.root)["inputs_sha256"]
     assert named == before["inputs_sha256"]  # another chapter's run is none of its business
+    other = '"no_such_chapter", store.reference_runs("tiny")'
+    edit(checkout.chapter, 'store.reference_runs("tiny")', other)
+    assert staleness.hashes("tiny", checkout.root)["inputs_sha256"] == named
+    edit(checkout.chapter, other, "store.reference_runs(path.stem)")  # only known when it runs
+    assert staleness.hashes("tiny", checkout.root)["inputs_sha256"] != named
 
 
 def test_tables_and_manifests_that_the_library_names_count(checkout):
@@ -430,12 +442,13 @@ def test_better_data_and_longer_training_decide_and_of_equals_the_worst(paper):
 def test_values_are_testable_on_the_published_data_only(paper):
     name = "II-knee_multicoil-all-unet-psnr-4x"  # 35.6 in the paper, tolerance 0.5
 
-    def judged(mean, data):
-        return verdict_of(paper, name, [value("unet", mean, data=data)]).verdict
+    def judged(mean, data, n=24):
+        return verdict_of(paper, name, [value("unet", mean, data=data, n=n)]).verdict
 
     assert judged(35.6, "simulated_knee") == "not testable on this data"
     assert judged(35.3, "fastmri_knee_multicoil") == "reproduced"
     assert judged(36.5, "fastmri_knee_multicoil") == "not reproduced"
+    assert judged(35.3, "fastmri_knee_multicoil", n=1) == "undecided"  # one volume
 
 
 def test_an_order_without_differences_is_tested_neighbour_by_neighbour(paper):
@@ -502,9 +515,9 @@ def test_what_these_rows_lack_is_not_said_of_every_run(paper):
 
 
 def test_one_gain_exceeds_another(paper):
-    def judged(many, one, half=0.2):
+    def judged(many, one, half=0.2, n=24):
         rows = [
-            difference("pcrnn_s", "unet", mean, half, metric=m, accel=a, task=task)
+            difference("pcrnn_s", "unet", mean, half, metric=m, accel=a, task=task, n=n)
             for task, mean in (("multicoil", many), ("singlecoil", one))
             for m in ("psnr", "ssim")
             for a in (4, 6)
@@ -514,6 +527,7 @@ def test_one_gain_exceeds_another(paper):
     assert judged(3.5, 0.9) == "reproduced"
     assert judged(0.9, 3.5) == "not reproduced"
     assert judged(3.5, 3.4) == "undecided"
+    assert judged(3.5, 0.9, n=1) == "undecided"  # one volume each
 
 
 def test_claims_that_nothing_here_can_test_say_why(paper):

@@ -7,12 +7,13 @@ comments and docstrings, so that wording costs no new training.
 import ast
 import hashlib
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 
 from recon.errors import InputError
 from recon.paths import project_root
 
-__all__ = ["cell_code", "code_sha256", "file_sha256", "library_files"]
+__all__ = ["cell_code", "code_of", "code_sha256", "file_sha256", "library_files"]
 
 BLOCK = 1 << 16  # bytes
 BLOCKS = 32  # of a large file
@@ -80,6 +81,21 @@ def _imported(tree: ast.Module, package: str) -> set[str]:
     return {name for name in names if name.split(".")[0] == "recon"}
 
 
+@lru_cache(maxsize=4096)
+def _imports_of(file: Path, package: str, _changed: int) -> frozenset[str]:
+    return frozenset(_imported(syntax_tree(file), package))
+
+
+@lru_cache(maxsize=4096)
+def _code_of(file: Path, _changed: int) -> str:
+    return bare_code(syntax_tree(file))
+
+
+def code_of(file: Path) -> str:
+    """The code of a file, see `bare_code`; parsed again only when the file has changed."""
+    return _code_of(file, file.stat().st_mtime_ns)
+
+
 def library_files(chapter: Path, lib: Path) -> list[Path]:
     """Files of ``recon`` that `chapter` imports, directly or through others, sorted.
 
@@ -89,7 +105,7 @@ def library_files(chapter: Path, lib: Path) -> list[Path]:
     waiting = [(chapter, "")]
     while waiting:
         file, package = waiting.pop()
-        for name in _imported(syntax_tree(file), package):
+        for name in _imports_of(file, package, file.stat().st_mtime_ns):
             parts = name.split(".")
             for depth in range(1, len(parts) + 1):
                 folder = lib.joinpath(*parts[:depth])
@@ -104,10 +120,14 @@ def library_files(chapter: Path, lib: Path) -> list[Path]:
 
 
 def code_sha256(*files: Path, root: Path | None = None) -> str:
-    """One hash of the code of `files` and of every library file that they import."""
+    """One hash of the code of `files` and of every library file that they import.
+
+    But for this file: how names are made bears on no result.
+    """
     root = project_root() if root is None else root
     every = set(files).union(*(library_files(file, root / "lib") for file in files))
-    return sha256_of(bare_code(syntax_tree(file)) for file in sorted(every))
+    every -= {Path(__file__)}
+    return sha256_of(code_of(file) for file in sorted(every))
 
 
 def file_sha256(path: Path) -> str:

@@ -126,11 +126,19 @@ def _differs(claim: Claim, part: Part, records: list[dict]) -> Outcome:
     return _untested(claim, part, records)
 
 
+def _single(part: Part, label: str, *rows: dict) -> Outcome | None:
+    """One measurement decides nothing, also where it happens to be zero; a count does."""
+    for row in rows:
+        if row["n"] < 2 and row.get("unit") != COUNTED:
+            return Outcome(part, "open", f"{label}: one {row['unit']} has no interval", rows)
+    return None
+
+
 def _above_zero(claim: Claim, part: Part, row: dict) -> Outcome:
     label = _label(claim, part, row["method"])
     counted = row.get("unit") == COUNTED
-    if row["n"] < 2 and not counted:  # also where it happens to be zero
-        return Outcome(part, "open", f"{label}: one {row['unit']} has no interval", (row,))
+    if single := _single(part, label, row):
+        return single
     if row["lo"] == row["value"] == row["hi"] == 0:
         return Outcome(part, "fails", f"{label}: exactly zero throughout", (row,))
     if row["hi"] < 0:
@@ -150,8 +158,8 @@ def _above_zero(claim: Claim, part: Part, row: dict) -> Outcome:
 
 def _near_zero(claim: Claim, part: Part, row: dict) -> Outcome:
     label = _label(claim, part, row["method"])
-    if row["n"] < 2 and row.get("unit") != COUNTED:
-        return Outcome(part, "open", f"{label}: one {row['unit']} has no interval", (row,))
+    if single := _single(part, label, row):
+        return single
     reach, near = f"[{row['lo']:+.3g}, {row['hi']:+.3g}]", part.tolerance
     if -near <= row["lo"] and row["hi"] <= near:
         return Outcome(part, "holds", f"{label} holds", (row,))
@@ -193,6 +201,8 @@ def _about(row: dict) -> dict:
 
 def _apart(part: Part, a: dict, b: dict, label: str) -> Outcome:
     """Whether `a` lies above `b`, intervals and all."""
+    if single := _single(part, label, a, b):
+        return single
     if a["lo"] > b["hi"]:
         return Outcome(part, "holds", f"{label} holds", (a, b))
     if a["hi"] < b["lo"]:
@@ -211,6 +221,8 @@ def _within(claim: Claim, part: Part, records: list[dict]) -> Outcome:
 
 def _meets(claim: Claim, part: Part, row: dict) -> Outcome:
     label = f"{_label(claim, part, row['method'])}: {row['value']:.4g} beside {part.value:g}"
+    if single := _single(part, label, row):
+        return single
     near = row["lo"] - part.tolerance <= part.value <= row["hi"] + part.tolerance
     return Outcome(part, "holds" if near else "fails", label, (row,))
 

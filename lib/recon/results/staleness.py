@@ -25,14 +25,14 @@ import yaml
 from recon.errors import InputError
 from recon.paths import project_root
 from recon.results.fingerprints import (
-    bare_code,
     cell_code,
+    code_of,
     library_files,
     sha256_of,
     syntax_tree,
 )
 
-__all__ = ["cell_code", "chapters", "code_cells", "hashes", "stale", "stale_reference"]
+__all__ = ["chapters", "code_cells", "hashes", "stale", "stale_reference"]
 
 HASHES = {
     "source_sha256": "its code changed",
@@ -97,34 +97,34 @@ def _content(path: Path) -> str:
 def inputs(tree: ast.Module, root: Path, named: frozenset[str] = frozenset()) -> list[Path]:
     """Claims, reference runs and stored tables that a chapter reads.
 
-    A page that calls ``claims.load_all`` or ``reference_runs()`` without a name reads them all;
-    otherwise those whose paper or chapter it names in a text constant. A table is read where its
-    file is named, by the chapter or among the texts ``named`` in the library.
+    A page that calls ``claims.load_all`` reads all claims, otherwise those whose paper it names in
+    a text constant. Of runs, it reads those of the chapters that ``reference_runs`` is called with.
+    A table is read where its file is named, by the chapter or among the texts ``named`` in the
+    library.
     """
     words = _texts(tree)
     claims = sorted((root / "book" / "claims").glob("*-*.yml"))
     results = sorted((root / "book" / "results").glob("*.json"))
     if "load_all" not in words:
         claims = [path for path in claims if path.stem in words]
-    if not _calls_bare(tree, "reference_runs"):
-        results = [
-            path
-            for path in results
-            if "reference_runs" in words and json.loads(path.read_text())["chapter"] in words
-        ]
+    asked = _chapters_asked_for(tree)
+    if None not in asked:
+        results = [path for path in results if json.loads(path.read_text())["chapter"] in asked]
     tables = sorted((root / "book" / "results").glob("*.csv"))
     return claims + results + [path for path in tables if path.name in words | named]
 
 
-def _calls_bare(tree: ast.Module, function: str) -> bool:
-    """Whether `tree` calls `function` without arguments."""
-    return any(
-        isinstance(node, ast.Call)
-        and not node.args
-        and not node.keywords
-        and function == getattr(node.func, "attr", getattr(node.func, "id", None))
-        for node in ast.walk(tree)
-    )
+def _chapters_asked_for(tree: ast.Module) -> set[str | None]:
+    """What `tree` calls ``reference_runs`` with; None for all, or for what is only known later."""
+    found = set()
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call):
+            continue
+        if getattr(node.func, "attr", getattr(node.func, "id", None)) == "reference_runs":
+            given = [*node.args, *(keyword.value for keyword in node.keywords)]
+            plain = len(given) == 1 and isinstance(given[0], ast.Constant)
+            found.add(given[0].value if plain else None)
+    return found
 
 
 def hashes(
@@ -145,9 +145,7 @@ def hashes(
     return {
         "source_sha256": sha256_of(cell_code(cell) for cell in cells),
         "lib_sha256": sha256_of(
-            text
-            for file in library
-            for text in (file.relative_to(root).as_posix(), bare_code(syntax_tree(file)))
+            text for file in library for text in (file.relative_to(root).as_posix(), code_of(file))
         ),
         "manifest_sha256": sha256_of(_content(path) for path in manifests if path.stem in words),
         "environment_sha256": sha256_of([_environment(root)]),

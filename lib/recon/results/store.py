@@ -34,6 +34,7 @@ __all__ = [
 ]
 
 LONGEST = 80  # characters of a run's name: a file name, and a line on a page
+DIGITS = 7  # of a stored number; more are noise, and double the size of a file
 
 
 @dataclass(frozen=True)
@@ -151,8 +152,21 @@ def _without_folders(value: Any) -> Any:
     return value
 
 
+def _short_numbers(value: Any) -> Any:
+    """Numbers of `DIGITS` significant digits, within lists and mappings as well."""
+    if isinstance(value, float):
+        return float(f"{value:.{DIGITS}g}")
+    if isinstance(value, Mapping):
+        return {key: _short_numbers(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_short_numbers(item) for item in value]
+    return value
+
+
 def save(run: Run, path: Path | None = None) -> Path:
     """Write `run` as JSON (sorted keys) to `path`, by default to its `run_path`; returns the path.
+
+    Numbers of its rows keep `DIGITS` significant digits.
 
     Raises
     ------
@@ -163,6 +177,7 @@ def save(run: Run, path: Path | None = None) -> Path:
     path = run_path(run.chapter, run.parameters) if path is None else Path(path)
     check_run(run, path.name)
     content = asdict(run)
+    content["rows"] = _short_numbers(content["rows"])
     content["parameters"] = {
         name: _without_folders(value) for name, value in run.parameters.items()
     }

@@ -84,6 +84,8 @@ def judge(claim: Claim, records: list[dict[str, Any]]) -> Verdict:
     """The verdict on one claim, from rows as dictionaries (`lo` and `hi` for the interval)."""
     if claim.rule == "untestable":
         return Verdict(claim, NOT_TESTABLE, claim.because, ())
+    named = {method for part in claim.parts for method in (*part.methods, part.against)}
+    records = [row for row in records if row["method"] in named]
     parts = [part for part in claim.parts if asked(claim, part, records)]
     outcomes = tuple(outcome_of(claim, part, records) for part in parts)
     tested = [one for one in outcomes if one.outcome != "untested"]
