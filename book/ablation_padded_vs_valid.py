@@ -27,7 +27,7 @@
 # ```
 
 # %% tags=["parameters"]
-profile = "quick"  # quick (1 minute), standard (15 minutes), paper (published sizes, GPU)
+profile = "quick"  # quick (minutes), standard (longer), paper (published sizes, GPU)
 data = "simulated_brain_slices"  # the only set of this chapter
 contrast = "T1"  # T1, T2, FLAIR or T1POST
 noise = 0.1  # standard deviation of the noise; white matter is about 1

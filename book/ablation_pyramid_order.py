@@ -84,7 +84,7 @@ class Profile:
 
 
 SHORT = {"warmup_epochs": 0.2, "warmup_rate": 2e-4}
-QUICK = Schedule(epochs=2.25, batch_size=2, rate=2e-3, halve_every=0.9, **SHORT)
+QUICK = Schedule(epochs=1.9, batch_size=2, rate=2e-3, halve_every=0.76, **SHORT)
 STANDARD = Schedule(epochs=1, batch_size=4, rate=1.5e-3, halve_every=0.35, **SHORT)
 PROFILES = {
     "quick": Profile({4: 32, 2: 16, 1: 16}, QUICK, 32),

@@ -30,7 +30,7 @@
 # ```
 
 # %% tags=["parameters"]
-profile = "quick"  # quick (2 minutes, tiny networks), standard (40 minutes), paper (GPU)
+profile = "quick"  # quick (minutes, tiny networks), standard (longer), paper (GPU)
 data = "simulated_retina"  # a set with two domains: simulated_retina, oct_folders, ...
 data_root = ""  # folder of the data set, where it is not simulated
 optimiser = "joint"  # who learns from which loss, where it is not the question: joint or split

@@ -24,7 +24,7 @@
 # ```
 
 # %% tags=["parameters"]
-profile = "quick"  # quick (2 minutes), standard (40 minutes), paper (GPU, its volumes and crops)
+profile = "quick"  # quick (minutes), standard (longer), paper (GPU, its volumes and crops)
 data = "simulated_knee"  # data set to train and test on: a name in data_manifests/
 data_root = ""  # folder of the data set, where it is not simulated
 task = "multicoil"  # which of its files: multicoil or singlecoil

@@ -92,7 +92,7 @@ class Profile:
 
 
 SHORT = {"warmup_epochs": 0.2, "warmup_rate": 2e-4}
-QUICK = Schedule(epochs=6, batch_size=4, rate=2e-3, halve_every=2, **SHORT)
+QUICK = Schedule(epochs=5, batch_size=4, rate=2e-3, halve_every=1.7, **SHORT)
 STANDARD = Schedule(epochs=1.25, batch_size=4, rate=1.5e-3, halve_every=0.5, **SHORT)
 PROFILES = {
     "quick": Profile((64, 48, 48), 2, QUICK, 32, 128, 6),

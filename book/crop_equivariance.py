@@ -30,7 +30,7 @@
 # ## Parameters
 
 # %% tags=["parameters"]
-profile = "quick"  # quick (2 minutes), standard (40 minutes), paper (GPU, published sizes)
+profile = "quick"  # quick (minutes), standard (longer), paper (GPU, published sizes)
 data = "simulated_head"  # simulated_head, studyforrest_t1, oasis3_t1, adni_phantom, nifti_folder
 data_root = ""  # folder of the NIfTI files, where the heads are not simulated
 microscopy = ""  # a .npy volume of real microscopy, to be shown beside the simulated one

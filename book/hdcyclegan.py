@@ -28,7 +28,7 @@
 # ```
 
 # %% tags=["parameters"]
-profile = "quick"  # quick (minutes), standard (40 minutes), paper (GPU, published sizes)
+profile = "quick"  # quick (minutes), standard (longer), paper (GPU, published sizes)
 data = "simulated_retina"  # data set to train and test on: a name in data_manifests/
 data_root = ""  # folder of the data set, where it is not simulated
 test_root = ""  # folder of real B-scans to apply the trained model to; empty: none

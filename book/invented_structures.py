@@ -33,7 +33,7 @@
 # ## Parameters
 
 # %% tags=["parameters"]
-profile = "quick"  # quick (6 minutes), standard (larger networks, 4x, 6x and 8x), paper (GPU)
+profile = "quick"  # quick (minutes), standard (larger networks, 4x, 6x and 8x), paper (GPU)
 data = "simulated_knee"  # scans to put lesions into: a multi-coil name in data_manifests/
 data_root = ""  # folder of the data set, where it is not simulated
 accels = "profile"  # accelerations, joined by commas: 4,6,8; profile: what it affords

@@ -27,7 +27,7 @@
 # another word.
 
 # %% tags=["parameters"]
-profile = "quick"  # quick (minutes), standard (an hour or more), paper (GPU, the report's widths)
+profile = "quick"  # quick (minutes), standard (longer), paper (GPU, the report's widths)
 data = "simulated_knee"  # data set to train and test on: a name in data_manifests/
 data_root = ""  # folder of the data set, where it is not simulated
 task = "singlecoil"  # singlecoil, as in the report, or multicoil
@@ -268,7 +268,7 @@ class Profile:
 
 
 PROFILES = {
-    "quick": Profile((32, 16, 16), epochs=3, batch=4, rate=2e-3, rows=16, each=False),
+    "quick": Profile((32, 16, 16), epochs=2.5, batch=4, rate=2e-3, rows=16, each=False),
     "standard": Profile((64, 32, 16), epochs=0.75, batch=4, rate=1.5e-3, rows=40, each=True),
     "paper": Profile((384, 192, 96), epochs=60, batch=8, rate=1e-4, rows=0, each=True),
 }
