@@ -55,22 +55,28 @@ class Watched:
         self.data, self.shape, self.note = Cortex(shape), shape, note
         self.told = {"idle": memory_mb("self", "VmRSS:"), "drawing": 0.0, "asked": []}
 
+    def mark(self) -> None:
+        """Note the time: a tile begins, or all are done."""
+        now = time.process_time(), time.monotonic(), self.told["drawing"]
+        self.told["asked"].append(now)
+        self.note.write_text(json.dumps(self.told))
+
     def __getitem__(self, where: Any) -> np.ndarray:
-        begun = time.process_time()
         if isinstance(where[1], slice):  # a tile; the first read only names the volume
-            self.told["asked"].append((begun, time.monotonic(), self.told["drawing"]))
-            self.note.write_text(json.dumps(self.told))
+            self.mark()
+        begun = time.process_time()
         found = self.data[where]
         self.told["drawing"] += time.process_time() - begun
         return found
 
 
 def work(shape: tuple[int, int, int], width: int, folder: Path) -> None:
-    """Compute until killed."""
+    """Compute until killed, or until all is done."""
     torch.manual_seed(0)
     network = ValidResidual(width).eval()
     image = Watched(shape, folder / "note.json")
     apply_tiled(network, image, memory_mb=TOOL_MB, out=folder / "result.npy", resume=True)
+    image.mark()
 
 
 def state(folder: Path) -> tuple[str, int]:
@@ -119,12 +125,14 @@ def main() -> None:
     child = subprocess.Popen([sys.executable, *sys.argv, "--work"])
     peak = watch(child, chosen.seconds, CAP_MB)
     told = json.loads((chosen.folder / "note.json").read_text())
-    if state(chosen.folder)[0] != key:
+    whole = (chosen.folder / "result.npy").exists()
+    if not whole and state(chosen.folder)[0] != key:
         before = 0  # another network, or other tiles: begun anew
     asked = told["asked"]
     if len(asked) < 2:
         raise SystemExit("not one tile was done; give it more seconds")
-    # From the first tile's begin to the last one's: what was cut off by the kill does not count.
+    # From the first tile's begin to the last one's, or to the end of all: what was cut off by the
+    # kill does not count.
     spent, took, drawing = (b - a for a, b in zip(asked[0], asked[-1], strict=True))
     network = ValidResidual(chosen.width)
     field = receptive_field(network, check=False)
@@ -156,8 +164,9 @@ def main() -> None:
         table.writerow(row)
     print(json.dumps(row, indent=1))
     print(f"{voxels / (spent - drawing):,.0f} voxels a second of the processor")
+    print("the whole volume is done" if whole else "run it again to go on")
     if chosen.discard:
-        for name in ("result.npy.part", "result.npy.part.log", "note.json"):
+        for name in ("result.npy", "result.npy.part", "result.npy.part.log", "note.json"):
             (chosen.folder / name).unlink(missing_ok=True)
 
 
