@@ -13,6 +13,7 @@ import torch
 
 from recon.errors import InputError
 from recon.learning.tiling import apply_tiled
+from recon.learning.tiling.workers import Here
 from recon.networks.residual_sr import ValidResidual
 from test_tiling import whole
 
@@ -106,6 +107,7 @@ def test_a_full_disk_is_noticed_before_anything_is_computed(tmp_path, name):
 import resource, signal, numpy as np
 from recon.errors import InputError
 from recon.learning.tiling import apply_tiled
+from recon.learning.tiling.workers import Here
 from recon.networks.residual_sr import ValidResidual
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
@@ -173,9 +175,26 @@ def test_several_processes_give_the_same_bits():
     assert torch.equal(result, whole(network, image))
 
 
+def test_processes_share_an_image_that_one_tile_could_hold(monkeypatch):
+    """Without starting them: what each would be given."""
+    given = []
+
+    class Counted(Here):
+        def __init__(self, network, graph, plan, places):
+            super().__init__(network, graph, plan)
+            given.append((len(plan), len(places)))
+
+    monkeypatch.setattr("recon.learning.tiling.run.Pool", Counted)
+    network, images = ValidResidual(16, 2), torch.randn(2, 1, 170, 190)
+    for image in (images[:1], images):
+        assert torch.equal(apply_tiled(network, image, processes=2), whole(network, image))
+    assert given == [(4, 2), (1, 2)]
+
+
 MEMORY = """
 import sys, numpy as np, torch
 from recon.learning.tiling import apply_tiled
+from recon.learning.tiling.workers import Here
 from recon.networks.residual_sr import ValidResidual
 size, cap, tiles = int(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3])
 def resident(key):

@@ -12,7 +12,7 @@ from recon.learning.tiling.strips import Strips
 from recon.networks.residual_sr import PaddedResidual, ValidResidual
 from test_tiling import forced
 
-C = nn.Conv2d
+C, C3 = nn.Conv2d, nn.Conv3d
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,9 @@ C = nn.Conv2d
         (nn.Sequential(C(1, 16, 3), C(16, 16, 3, padding=2)), False),
         (nn.Sequential(C(1, 16, 3), nn.Sigmoid()), False),
         (nn.Sequential(C(8, 1, 3), C(1, 1, 3)), False),
-        (nn.Sequential(nn.Conv3d(1, 16, 3)), False),
+        (nn.Sequential(C3(1, 16, 3), nn.ReLU(), C3(16, 16, 3, padding=1)), True),
+        (nn.Sequential(C3(1, 16, 3), C3(16, 16, (3, 3, 1))), False),
+        (nn.Sequential(C3(1, 32, 3), C3(32, 16, 3)), False),
     ],
 )
 def test_few_channels_and_exact_rounding_may_have_channels_last(monkeypatch, network, may):
@@ -53,7 +55,28 @@ def test_the_measurement_notices_another_order_of_sums(monkeypatch):
         return sum(real(x[:, p].clone(), weight[:, p].clone(), bias, *rest) for p in parts)
 
     monkeypatch.setattr(torch, "mkldnn_convolution", other_order)
-    assert not backends._same_bits.__wrapped__(16, 16, (3, 3), 0, (1, 1))
+    assert not backends._same_bits.__wrapped__(16, 16, (3, 3), (0, 0), (1, 1))
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    st.integers(1, 16), st.integers(1, 16), st.integers(1, 12), st.integers(0, 60), st.booleans(),
+    st.integers(2, 3),
+)  # fmt: skip
+def test_volumes_of_few_channels_keep_every_bit(inputs, width, planes, beyond, padded, kernel):
+    """Strips of any number of planes, of volumes whose last axis has any remainder."""
+    pad = int(padded and kernel == 3)
+    network = nn.Sequential(
+        C3(inputs, width, kernel, padding=pad), nn.ReLU(),
+        C3(width, width, kernel, padding=pad), C3(width, 2, kernel),
+    )  # fmt: skip
+    draw = torch.Generator().manual_seed(beyond)
+    image = torch.randn(1, inputs, 14, 21, 20 + beyond, generator=draw)
+    graph = trace(network)
+    strips = Strips(graph, forced(graph), 3, 4)
+    strips.rows = lambda window: planes
+    with torch.no_grad():
+        assert torch.equal(strips.run(image), Interpreter(graph, forced(graph)).run(image))
 
 
 @settings(max_examples=40, deadline=None)

@@ -85,6 +85,12 @@ class Layout:
         """Images that the network would be given at once."""
         return self.lead[0] if len(self.lead) == 2 else 1
 
+    @property
+    def images(self) -> int:
+        """Images that are cut one by one."""
+        slices = len(self.lead) == 1 and self.channels[0] == 1
+        return self.lead[0] if len(self.lead) == 2 or slices else 1
+
     def jobs(self, plan: Plan) -> list[Job]:
         """All windows of all images."""
         whole = slice(None)

@@ -162,6 +162,8 @@ def plan_tiles(
     batch: int = 1,
     proven: bool = True,
     strips: bool = True,
+    images: int = 1,
+    workers: int = 1,
 ) -> Plan:
     """Cut an image into the tiles that cost least time among those that a memory budget holds.
 
@@ -185,6 +187,10 @@ def plan_tiles(
         Check every window against the whole image.
     strips : bool
         Compute windows in strips where the network allows.
+    images : int
+        Images of this shape that are cut alike, one after the other.
+    workers : int
+        Processes that compute at a time: the pieces should keep all of them busy.
 
     Returns
     -------
@@ -229,9 +235,11 @@ def plan_tiles(
         return SLACK * runner.peak_mb(window) + window_mb(window, channels, outgoing)
 
     def seconds(wanted: tuple[int, ...]) -> float:
-        """Time of the whole image, in that of as many pixels in a fast cache."""
-        window = window_of(wanted)
-        work = prod(sum(s.stop - s.start for s in spans) for spans in spans_of(wanted))
+        """Time of all images, in that of as many pixels in a fast cache."""
+        window, spans = window_of(wanted), spans_of(wanted)
+        work = prod(sum(s.stop - s.start for s in along) for along in spans)
+        pieces = images * prod(map(len, spans))
+        work *= ceil(pieces / workers) * workers / pieces  # who has no piece left waits
         rows = runner.rows(window) if runner is not None else window[0]
         array = rows * prod(window[1:]) * widest * like.element_size()
         return work * slowness(array) if like.device.type == "cpu" else work

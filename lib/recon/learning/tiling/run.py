@@ -104,6 +104,7 @@ def apply_tiled(
     share = None if left is None else left / workers
     tile = tuple(tile) if isinstance(tile, list) else tile
     asked = (field, layout.spatial, tile, share, layout.batch, not approximate, not layout.last)
+    asked += (layout.images, workers)
     threads = torch.get_num_threads()
     plan = once(network, ("plan", *asked, threads), lambda: plan_tiles(graph, *asked))
     if isinstance(out, str | Path):

@@ -253,7 +253,8 @@ class Strips:
             return torch.cat([old, new], 2), new
         # The most frequent two write in place: to join later would copy a strip.
         kept = old.shape[2]
-        form = torch.channels_last if self.last else torch.contiguous_format
+        last = torch.channels_last_3d if self.ndim == 3 else torch.channels_last
+        form = last if self.last else torch.contiguous_format
         size = (*old.shape[:2], kept + count, *old.shape[3:])
         whole = torch.empty(size, dtype=old.dtype, memory_format=form)
         whole[:, :, :kept] = old
