@@ -19,17 +19,24 @@ image drawn, stands beside the time. Two ratios follow from the rows: this book'
 that of MONAI's fastest window, and over that of the fastest one among those that take no more
 memory than this book's tool did.
 
+What overlaps is margin, and the margin grows with the depth: the published network has 7 residual
+blocks, its zero-padded comparator 32. Volumes go through as many plain convolutions of 3 x 3 x 3,
+one beside MONAI's more usual work.
+
 MONAI is no dependency of the book. In a virtual environment that sees the book's packages:
 
     python -m pip install --no-deps monai==1.6.1
     python benchmarks/tiling_monai.py [--sizes 1024,2048] [--widths 16,32,64] [--rounds 3]
+    python benchmarks/tiling_monai.py --sizes 1024 --widths 16 --blocks 16,32 --windows 288,544
+    python benchmarks/tiling_monai.py --axes 3 --sizes 160 --widths 16 --blocks 3 --windows 64,96
 
 With ``--store`` the rows go to ``book/results/tiling_monai.csv`` and the ratios to
-``tiling_monai_ratios.csv``, which a chapter shows; rows of other sizes and widths stay there.
+``tiling_monai_ratios.csv``, which a chapter shows; rows of other networks and sizes stay there.
 Without MONAI the script says so and compares with the whole image alone.
 """
 
 import argparse
+import json
 import math
 import os
 import statistics
@@ -37,13 +44,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import astuple, dataclass
+from functools import partial
 from itertools import product
 from pathlib import Path
 
 import pandas as pd
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from recon.learning.tiling import apply_tiled, plan_tiles, receptive_field, trace
 from recon.learning.tiling.blending import blend
@@ -59,22 +68,49 @@ except ImportError:
 
 
 Side = tuple[Callable[[], Tensor], float]
-Case = tuple[int, int, str, float]
 
 
-def monai_exact(network: ValidResidual, image: Tensor, window: int) -> Tensor:
-    """The valid network by MONAI with windows of ``window`` pixels, exactly."""
-    margin = network.margin
-    weights = F.pad(torch.ones(window - 2 * margin, window - 2 * margin), (margin,) * 4)
+@dataclass(frozen=True)
+class Case:
+    """One network and one image, a square or a cube of ``size`` pixels a side."""
+
+    axes: int
+    size: int
+    blocks: int
+    width: int
+    windows: tuple[int, ...]
+    memory: float
+
+    @property
+    def margin(self) -> int:
+        """Pixels on each side that the network's convolutions take away."""
+        return 2 + 2 * self.blocks
+
+    def network(self) -> nn.Module:
+        """The published one with so many blocks; of a volume as many convolutions in a row."""
+        torch.manual_seed(0)
+        if self.axes == 2:
+            return ValidResidual(self.width, self.blocks).eval()
+        layers = [nn.Conv3d(1, self.width, 3)]
+        for _ in range(2 * self.blocks):
+            layers += [nn.ReLU(), nn.Conv3d(self.width, self.width, 3)]
+        return nn.Sequential(*layers, nn.Conv3d(self.width, 1, 3)).eval()
+
+
+def monai_exact(network: nn.Module, image: Tensor, window: int, margin: int) -> Tensor:
+    """A valid network by MONAI with windows of ``window`` pixels, exactly."""
+    axes = image.ndim - 2
+    beside = (margin,) * (2 * axes)
+    weights = F.pad(torch.ones((window - 2 * margin,) * axes), beside)
     result = sliding_window_inference(
-        F.pad(image, (margin,) * 4),
-        (window, window),
+        F.pad(image, beside),
+        (window,) * axes,
         1,
-        lambda patch: F.pad(network(patch), (margin,) * 4),
+        lambda patch: F.pad(network(patch), beside),
         overlap=2 * margin / window,
         roi_weight_map=weights,
     )
-    return result[..., margin:-margin, margin:-margin]
+    return result[(..., *(slice(margin, -margin),) * axes)]
 
 
 def monai_agrees_with_the_book() -> None:
@@ -95,23 +131,22 @@ def timed(run: Callable[[], Tensor]) -> tuple[float, float, Tensor]:
     return time.process_time() - begun, time.perf_counter() - clock, result
 
 
-def sides_of(
-    size: int, width: int, windows: list[int], memory: float
-) -> tuple[dict[str, Side], tuple[int, ...]]:
+def sides_of(case: Case) -> tuple[dict[str, Side], tuple[int, ...]]:
     """All tools on one image, by name: what runs it, and its column of work; this book's tile."""
-    torch.manual_seed(0)
-    network = ValidResidual(width).eval()
-    image, margin = torch.randn(1, 1, size, size), network.margin
-    budget = memory + 4e-6 * image.numel()  # apply_tiled keeps the result in memory
-    plan = plan_tiles(trace(network), receptive_field(network), (size,) * 2, memory_mb=memory)
+    network, margin, shape = case.network(), case.margin, (case.size,) * case.axes
+    image, beside = torch.randn(1, 1, *shape), (margin,) * (2 * case.axes)
+    budget = case.memory + 4e-6 * image.numel()  # apply_tiled keeps the result in memory
+    field = receptive_field(network, case.axes)
+    plan = plan_tiles(trace(network), field, shape, memory_mb=case.memory)
     sides = {
-        "whole image": (lambda: network(F.pad(image, (margin,) * 4)), 1.0),
+        "whole image": (lambda: network(F.pad(image, beside)), 1.0),
         "this book": (lambda: apply_tiled(network, image, memory_mb=budget), plan.work()),
     }
-    for one in (*windows, size + 2 * margin) if sliding_window_inference else ():
-        count = math.ceil(size / (one - 2 * margin))
-        work = (count * one / (size + 2 * margin)) ** 2
-        sides[f"MONAI, windows of {one}"] = (lambda one=one: monai_exact(network, image, one), work)
+    padded = case.size + 2 * margin
+    for one in (*case.windows, padded) if sliding_window_inference else ():
+        count = math.ceil(case.size / (one - 2 * margin))
+        run = partial(monai_exact, network, image, one, margin)
+        sides[f"MONAI, windows of {one}"] = (run, (count * one / padded) ** case.axes)
     return sides, plan.tile
 
 
@@ -131,15 +166,14 @@ def growth(side: Side) -> float:
 
 def peak_mb(name: str, case: Case) -> float:
     """`growth` of one side in a fresh process."""
-    command = [sys.executable, __file__, "--one", name, *map(str, case)]
+    command = [sys.executable, __file__, "--one", name, json.dumps(astuple(case))]
     return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
-def compare(size: int, width: int, windows: list[int], rounds: int, memory: float) -> list[dict]:
+def compare(case: Case, rounds: int) -> list[dict]:
     """One image by all tools, printed; its rows."""
-    sides, tile = sides_of(size, width, windows, memory)
-    print(f"\n{size} x {size}, width {width}; {memory:g} MB: tile {tile}")
-    case = (size, width, ",".join(map(str, windows)), memory)
+    sides, tile = sides_of(case)
+    print(f"\n{case}: tile {tile}")
     peaks = {name: peak_mb(name, case) for name in sides}
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in sides}
     results = {}
@@ -161,7 +195,8 @@ def compare(size: int, width: int, windows: list[int], rounds: int, memory: floa
             f"{work:4.2f}  {same:5}  {largest:.0e}",
             flush=True,
         )
-        row = {"pixels_a_side": size, "width": width, "side": name, "CPU_s": f"{took:.3f}"}
+        row = {"axes": case.axes, "pixels_a_side": case.size, "blocks": case.blocks}
+        row |= {"width": case.width, "side": name, "CPU_s": f"{took:.3f}"}
         row |= {"CPU_over_this_book's": f"{took / ours:.2f}", "peak_MB": f"{peaks[name]:.0f}"}
         row |= {"work": f"{work:.2f}", "clock_s": f"{clock:.2f}", "equal_bits": same}
         rows.append({**row, "largest_error": f"{largest:.0e}"})
@@ -183,7 +218,7 @@ def store(rows: list[dict]) -> None:
         pd.DataFrame(rows).astype(str).assign(**made),
         reference_dir() / "tiling_monai.csv",
     )
-    case = ["pixels_a_side", "width"]
+    case = ["axes", "blocks", "pixels_a_side", "width"]
     if path.is_file():
         old = pd.read_csv(path, dtype=str)
         again = pd.MultiIndex.from_frame(old[case]).isin(pd.MultiIndex.from_frame(table[case]))
@@ -199,28 +234,30 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--sizes", default="1024,2048")
     options.add_argument("--widths", default="16,32,64")
+    options.add_argument("--blocks", default="7", help="residual blocks; 7 is published")
+    options.add_argument("--axes", type=int, choices=(2, 3), default=2)
     options.add_argument("--windows", default="64,96,128,192,288,544")
     options.add_argument("--rounds", type=int, default=3)
     options.add_argument("--memory", type=float, default=1000.0)
     options.add_argument("--store", action="store_true")
-    options.add_argument("--one", nargs=5, help=argparse.SUPPRESS)
+    options.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
     chosen = options.parse_args()
     if chosen.one:
-        name, size, width, windows, memory = chosen.one
-        listed = [int(n) for n in windows.split(",") if n]
-        print(growth(sides_of(int(size), int(width), listed, float(memory))[0][name]))
+        name, case = chosen.one
+        print(growth(sides_of(Case(*json.loads(case)))[0][name]))
         return
-    numbers = [[int(n) for n in text.split(",")] for text in (chosen.sizes, chosen.widths)]
-    windows = [int(n) for n in chosen.windows.split(",")]
+    listed = (chosen.blocks, chosen.sizes, chosen.widths, chosen.windows)
+    blocks, sizes, widths, windows = ([int(n) for n in text.split(",")] for text in listed)
     print(f"{device_name()}, {torch.get_num_threads()} threads, load {os.getloadavg()[0]:.1f}")
     if sliding_window_inference is None:
         print("SKIPPED: MONAI is not installed; see the top of this file for how to get it")
     else:
         monai_agrees_with_the_book()
     rows = []
-    for size, width in product(*numbers):
-        fit = [n for n in windows if n < size]
-        rows += compare(size, width, fit, chosen.rounds, chosen.memory)
+    for depth, size, width in product(blocks, sizes, widths):
+        # A window that keeps less than half its pixels along an axis is nobody's choice.
+        fit = tuple(n for n in windows if 4 * (2 + 2 * depth) <= n < size)
+        rows += compare(Case(chosen.axes, size, depth, width, fit, chosen.memory), chosen.rounds)
     if chosen.store:
         store(rows)
 

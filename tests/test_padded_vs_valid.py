@@ -73,7 +73,7 @@ def measured(ours_mb, windows):
     sides = [("whole image", 1.0, 1), ("this book", 2.0, ours_mb)]
     sides += [(f"MONAI, windows of {name}", *rest) for name, *rest in windows]
     rows = pd.DataFrame(sides, columns=["side", "CPU_s", "peak_MB"])
-    return rows.assign(pixels_a_side=1024, width=16).astype(str)
+    return rows.assign(axes=2, blocks=7, pixels_a_side=1024, width=16).astype(str)
 
 
 def test_both_ratios_with_monai_and_which_window_they_are_of():
@@ -91,6 +91,10 @@ def test_where_every_window_takes_more_memory_the_least_is_compared_and_said():
     assert "every window takes more" in rows["compared_with"][1]
     two = pd.concat([measured(30, [(64, 9.0, 40)]), measured(50, [(64, 3.0, 40)]).assign(width=32)])
     assert tiles.ratios(two)["throughput_over_MONAI"].tolist() == ["4.50", "4.50", "1.50", "1.50"]
+    two = pd.concat([measured(50, [(64, 3.0, 40)]).assign(blocks=32), measured(30, [(64, 9.0, 4)])])
+    found = tiles.ratios(two)
+    assert found["blocks"].tolist() == [7, 7, 32, 32]
+    assert found["throughput_over_MONAI"].tolist() == ["4.50", "4.50", "1.50", "1.50"]
     assert tiles.ratios(measured(30, [])).empty
 
 

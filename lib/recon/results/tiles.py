@@ -17,7 +17,7 @@ MADE_BY = ["device", "threads", "commit"]  # columns that go into the caption
 
 
 def ratios(rows: pd.DataFrame) -> pd.DataFrame:
-    """Throughput of this book's tool over that of MONAI's windows, two for each size and width.
+    """Throughput of this book's tool over that of MONAI's windows, two for each network and size.
 
     Over the fastest window of all, and over the fastest of those that take no more memory than this
     book's tool; where every window takes more, over the one that takes least, which is then said.
@@ -25,14 +25,13 @@ def ratios(rows: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     rows : DataFrame
-        Of ``benchmarks/tiling_monai.py``: pixels_a_side, width, side, CPU_s and peak_MB, and what
-        the rows of one size and width share (device, threads, commit).
+        Of ``benchmarks/tiling_monai.py``: axes, blocks, pixels_a_side, width, side, CPU_s and
+        peak_MB, and what the rows of one network and size share (device, threads, commit).
     """
     found = []
     kinds = {"CPU_s": float, "peak_MB": float}
-    for (size, width), group in rows.astype(kinds).groupby(
-        [rows["pixels_a_side"].astype(int), rows["width"].astype(int)]
-    ):
+    case = ["axes", "blocks", "pixels_a_side", "width"]
+    for values, group in rows.astype(kinds).groupby([rows[name].astype(int) for name in case]):
         theirs = group[group["side"].str.startswith("MONAI")]
         ours = group[group["side"] == "this book"].iloc[0]
         within = theirs[theirs["peak_MB"] <= ours["peak_MB"]]
@@ -44,7 +43,7 @@ def ratios(rows: pd.DataFrame) -> pd.DataFrame:
             picked[least] = theirs.nsmallest(1, "peak_MB")
         for how, one in picked.items():
             for their in one.itertuples():  # none without MONAI
-                line = {"pixels_a_side": size, "width": width, "compared_with": how}
+                line = dict(zip(case, values, strict=True)) | {"compared_with": how}
                 line |= {"MONAI": their.side.removeprefix("MONAI, ")}
                 line |= {"throughput_over_MONAI": f"{their.CPU_s / ours['CPU_s']:.2f}"}
                 line |= {"MONAI_MB": f"{their.peak_MB:.0f}", "this_book_MB": f"{ours.peak_MB:.0f}"}
