@@ -24,6 +24,9 @@ parts:
     chapters:
       - file: data
 """
+README = (
+    "# Book\n\n| chapter | question | papers |\n|---|---|---|\n| `tiny` | Small? | none |\n\nEnd.\n"
+)
 # Rules that speak of one chapter: all but those on the whole book.
 RULES = [
     rule
@@ -37,6 +40,7 @@ def book(checkout):
     """A checkout with a small contents, and simulated sets that are made in a second."""
     (checkout.root / "_toc.yml").write_text(TOC)
     (checkout.root / "book" / "_toc.yml").symlink_to("../_toc.yml")
+    (checkout.root / "README.md").write_text(README)
     for page in ("intro", "data"):
         (checkout.root / "book" / f"{page}.md").write_text(f"# {page}\n")
     path = checkout.root / "data_manifests" / "simulated_knee.yml"
@@ -68,6 +72,8 @@ def test_a_new_chapter_passes_every_check(book, tmp_path, monkeypatch):
     test_notebooks.test_the_contents_list_every_page_once()
     toc = yaml.safe_load((book.root / "_toc.yml").read_text())
     assert toc["parts"][0]["chapters"] == [{"file": "tiny"}, {"file": "my_question"}]
+    listed = "| `tiny` | Small? | none |\n| `my_question` | What does this page ask? | – |\n\nEnd."
+    assert listed in (book.root / "README.md").read_text()
     assert "my_question" not in book.recon("stale").stdout
     shutil.copy(ROOT / "pyproject.toml", book.root)
     page = "book/my_question.py"
@@ -104,12 +110,13 @@ def test_contents_without_a_chapter_are_refused(book, monkeypatch, broken):
     assert not (book.root / "book" / "my_question.py").exists()
 
 
-def test_a_failure_leaves_nothing_behind(book, monkeypatch):
-    """The chapter is written, its line in the contents cannot be."""
+@pytest.mark.parametrize("name", ["_toc.yml", "README.md"])
+def test_a_failure_leaves_nothing_behind(book, monkeypatch, name):
+    """The chapter is written, its line in the contents or in the README cannot be."""
     before, write = listing(book.root / "book"), new_chapter.write_text
 
     def full(path, text):
-        if path.name == "_toc.yml":
+        if path.name == name:
             raise InputError("no space")
         write(path, text)
 
@@ -119,3 +126,4 @@ def test_a_failure_leaves_nothing_behind(book, monkeypatch):
         new_chapter.new_chapter("my_question")
     assert listing(book.root / "book") == before
     assert (book.root / "_toc.yml").read_text() == TOC
+    assert (book.root / "README.md").read_text() == README

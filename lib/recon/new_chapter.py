@@ -90,6 +90,8 @@ path = store.save(store.Run(chapter, profile, settings, rows, made))
 def new_chapter(name: str) -> Path:
     """Write ``book/<name>.py`` and list it at the end of the first part of the contents.
 
+    The README's table of chapters, where it has that part's last one, gets a line below it.
+
     Raises
     ------
     InputError
@@ -111,10 +113,27 @@ def new_chapter(name: str) -> Path:
         raise InputError(f"_toc.yml has no '- file:' for {name!r} to follow: mend it.") from None
     words = {"NAME": name, "TITLE": name.replace("_", " ").capitalize()}
     words["LABEL"] = name.replace("_", "-")
+    lists = {root / "README.md": _readme(root / "README.md", last, name), contents: (text, listed)}
     write_text(page, re.sub("NAME|TITLE|LABEL", lambda found: words[found[0]], SKELETON))
+    written: dict[Path, str] = {}
     try:
-        write_text(contents, listed)
+        for path, (old, new) in lists.items():
+            if new != old:
+                write_text(path, new)
+                written[path] = old
     except BaseException:
         page.unlink()
+        for path, old in written.items():
+            write_text(path, old)
         raise
     return page
+
+
+def _readme(path: Path, last: str, name: str) -> tuple[str, str]:
+    """The README, and with a line for `name` below that of `last` where its table has one."""
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    row = re.search(rf"(?m)^\| `{re.escape(last)}` \|.*$", text)
+    if not row:
+        return text, text
+    line = f"\n| `{name}` | What does this page ask? | – |"
+    return text, text[: row.end()] + line + text[row.end() :]
