@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LIB = ROOT / "lib" / "recon"
 GROUND = {"physics", "results", "errors", "paths"}
 MIDDLE = {"networks", "classical", "phantoms", "data", "learning"}
-TOP = {"__main__", "notebooks", "new_chapter"}
+TOP = {"__main__", "notebooks", "sweep", "new_chapter"}
 FORBIDDEN = ("torchvision", "pytorch_lightning", "torchmetrics")
 
 

@@ -2,7 +2,7 @@
 
 Three floors; an import only ever points down::
 
-    top      book/*.py, __main__.py, notebooks.py, new_chapter.py
+    top      book/*.py, __main__.py, notebooks.py, sweep.py, new_chapter.py
     middle   networks, classical, phantoms, data, learning
     ground   physics, results, errors
 

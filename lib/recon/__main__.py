@@ -20,6 +20,20 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
+def sweep(options: argparse.Namespace) -> int:
+    from recon import sweep as sweeps
+
+    over = {name: values.split(",") for name, values in options.over or []}
+    given = dict(options.param or [])
+    found = sweeps.sweep(options.chapter, over, given, options.processes, options.scheduler)
+    print(f"{len(found.made)} runs made, {len(found.kept)} were there, {len(found.failed)} failed")
+    for name, reason in found.failed.items():
+        print(f"recon: {name}: {reason}", file=sys.stderr)
+    for path in filter(None, (found.table, found.figure)):
+        print(path)
+    return int(bool(found.failed))
+
+
 def execute(options: argparse.Namespace) -> int:
     from recon import notebooks
     from recon.results import staleness
@@ -132,6 +146,19 @@ def parser() -> argparse.ArgumentParser:
         "--reference", action="store_true", help="keep the results in book/results, to be committed"
     )
     one.set_defaults(action_of=run)
+
+    one = commands.add_parser("sweep", help="run a chapter over a grid of parameters")
+    one.add_argument("chapter")
+    one.add_argument(
+        "--over", nargs=2, action="append", metavar=("NAME", "VALUES"),
+        help="vary a parameter: values joined by commas; repeatable, the figure shows the first",
+    )  # fmt: skip
+    one.add_argument(
+        "--param", "-p", nargs=2, action="append", metavar=("NAME", "VALUE"), help="for all runs"
+    )
+    one.add_argument("--processes", type=int, default=1, help="runs at a time on this machine")
+    one.add_argument("--scheduler", default="", help="address of a Dask scheduler, instead")
+    one.set_defaults(action_of=sweep)
 
     one = commands.add_parser("execute", help="run chapters as they stand and put them in place")
     one.add_argument("chapters", nargs="*")

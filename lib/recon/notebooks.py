@@ -26,7 +26,7 @@ from recon.results import provenance, staleness, store
 from recon.results.fingerprints import cell_code
 from recon.results.parameters import convert, declared, unknown
 
-__all__ = ["ChapterError", "execute", "run", "sync"]
+__all__ = ["ChapterError", "asked", "execute", "run", "sync"]
 
 LARGEST = 1_500_000  # bytes of a committed notebook
 # Run behind the last cell, and taken out again: only the kernel knows what it needed itself.
@@ -147,6 +147,26 @@ def execute(chapter: str) -> float:
     return seconds
 
 
+def asked(chapter: str, given: Mapping[str, str]) -> dict[str, Any]:
+    """Parameters `given` as texts, as typed, as values of the chapter's types.
+
+    Raises
+    ------
+    InputError
+        For an unknown name or a value of the wrong type.
+    """
+    defaults = declared(source_path(chapter))
+    for name in given:
+        if name not in defaults:
+            raise unknown(name, defaults)
+    parameters = {name: convert(name, text, defaults[name]) for name, text in given.items()}
+    # A copy elsewhere reads the same folder, wherever the command was typed.
+    for name, value in parameters.items():
+        if name.endswith("_root") and value and not Path(value).expanduser().is_absolute():
+            parameters[name] = str(Path(value).resolve())
+    return parameters
+
+
 def run(
     chapter: str, given: Mapping[str, str], out: Path | None = None, reference: bool = False
 ) -> Path:
@@ -159,17 +179,8 @@ def run(
     InputError
         For an unknown name or a value of the wrong type, before anything runs.
     """
-    source = source_path(chapter)
-    defaults = declared(source)
-    for name in given:
-        if name not in defaults:
-            raise unknown(name, defaults)
-    parameters = {name: convert(name, text, defaults[name]) for name, text in given.items()}
-    # A copy elsewhere reads the same folder, wherever the command was typed.
-    for name, value in parameters.items():
-        if name.endswith("_root") and value and not Path(value).expanduser().is_absolute():
-            parameters[name] = str(Path(value).resolve())
-    name = store.run_name(chapter, {**defaults, **parameters})
+    source, parameters = source_path(chapter), asked(chapter, given)
+    name = store.run_name(chapter, {**declared(source), **parameters})
     out = runs_dir() / f"{name}.ipynb" if out is None else Path(out)
     notebook, _ = _execute(chapter, build(source, None), parameters, name, reference)
     write(notebook, out)
