@@ -449,9 +449,14 @@ each.assign(**{"over the whole": (clock / clock["whole image"]).round(2)})
 # MONAI's user chooses the window. A large one computes little twice; the largest is the whole image, which
 # is no tiling at all. What tiles are for is a limit on memory. So the throughput of this book's tool is
 # compared twice: with MONAI's fastest window of all that were tried, and with the fastest that takes no
-# more memory than the tool did (or, if every window takes more, with the one that takes least). Seconds are those of the processor, and the median of several rounds in
-# turn; memory is the peak of the resident set in one run of a fresh process, beyond what it held before.
-# Is the tool faster in both comparisons, for every size and width (feature maps)?
+# more memory than the tool did (or, if every window takes more, with the one that takes least). Seconds
+# are those of the processor, and the median of several rounds in turn; memory is the peak of the resident
+# set in one run of a fresh process, beyond what it held before.
+#
+# Windows overlap by the margin, so a deeper network costs MONAI more. The published valid network has 7
+# residual blocks; 32 are the depth of its padded comparator. With three axes it is a volume that goes
+# through as many plain convolutions. The goal that this book set itself is 1.5 times the throughput of
+# the fastest window. Where is it met?
 
 # %%
 from IPython.display import display
@@ -461,8 +466,15 @@ from recon.results.store import reference_dir
 stored, monai = reference_dir(), "tiling_monai"
 display(tile_figures.benchmark(stored / "tiling_memory.csv", "Memory under a cap", 3))
 named = "This book's throughput over MONAI's; more than 1: this book's tool is faster"
-display(tile_figures.benchmark(stored / f"{monai}_ratios.csv", named, 3, monai))
-tile_figures.benchmark(stored / f"{monai}.csv", "Time and memory beside MONAI's, measured", 3)
+display(tile_figures.benchmark(stored / f"{monai}_ratios.csv", named, 5, monai))
+tile_figures.met(stored / f"{monai}_ratios.csv", 1.5)
+
+# %% [markdown]
+# Every window that was tried. Where bits are not equal, two windows gave the same pixel and MONAI took the
+# mean of both.
+
+# %%
+tile_figures.benchmark(stored / f"{monai}.csv", "Time and memory beside MONAI's, measured", 5)
 
 # %% [markdown]
 # ## What this run says of the paper's claims

@@ -115,7 +115,10 @@ tables.scoreboard(papers["manakov-2019"], measured)
 # %% [markdown]
 # ## The runs
 #
-# These runs are what the verdicts rest on. Each was made once, and its file names the commit.
+# These runs are what the verdicts rest on. Each was made once; its file names the commit, and holds hashes
+# of its code, its parameters and the environment. `python -m recon stale --reference` compares the hashes
+# with the code of now. A commit that the book's history does not have was lost with its machine before
+# it could be joined; then the hashes say what the code was.
 
 # %%
 tables.references(runs)

@@ -98,6 +98,17 @@ def test_where_every_window_takes_more_memory_the_least_is_compared_and_said():
     assert tiles.ratios(measured(30, [])).empty
 
 
+def test_where_the_goal_is_met_is_counted_by_depth(tmp_path):
+    path = tmp_path / "ratios.csv"
+    assert tiles.met(path, 1.5).empty
+    deep = measured(50, [(64, 3.0, 40)]).assign(blocks=32)
+    wide = measured(50, [(64, 2.9, 40)]).assign(blocks=32, width=32)
+    tiles.ratios(pd.concat([deep, wide, measured(50, [(64, 9.0, 60)])])).to_csv(path, index=False)
+    found = tiles.met(path, 1.5)
+    assert found.loc[(2, 32, "fastest of all windows")].tolist() == [2, 1.45, 1.5, 1]
+    assert found.loc[(2, 7, "least memory")].tolist() == [1, 4.5, 4.5, 1]
+
+
 def run_chapter(**given):
     """Execute every code cell with a training of a few steps; the chapter's names afterwards."""
     notebook = jupytext.read(project_root() / "book" / "ablation_padded_vs_valid.py")

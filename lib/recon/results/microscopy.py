@@ -90,7 +90,7 @@ def extrapolated(runs: pd.DataFrame, shape: tuple[int, ...]) -> Any:
         )
     device = ", ".join(dict.fromkeys(runs.device))
     caption = (
-        f"Part of a large volume, on one thread of {device}; then the "
+        f"A large volume, as far as it was done, on one thread of {device}; then the "
         f"hours for {' x '.join(map(str, shape))} voxels at that rate (the paper's: {PAPER_HOURS})"
     )
     heads = ["Width", "Volume", "Voxels done", "Runs", "Commits", "Memory, at most"]

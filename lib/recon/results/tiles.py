@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from recon.results.figures import COLOURS, show
 from recon.results.html import Html, html_table
 
-__all__ = ["benchmark", "error_maps", "gradient_maps", "margin_curves", "ratios"]
+__all__ = ["benchmark", "error_maps", "gradient_maps", "margin_curves", "met", "ratios"]
 
 MADE_BY = ["device", "threads", "commit"]  # columns that go into the caption
 
@@ -49,6 +49,32 @@ def ratios(rows: pd.DataFrame) -> pd.DataFrame:
                 line |= {"MONAI_MB": f"{their.peak_MB:.0f}", "this_book_MB": f"{ours.peak_MB:.0f}"}
                 found.append(line | {name: ours[name] for name in MADE_BY if name in ours})
     return pd.DataFrame(found)
+
+
+def met(path: Path, goal: float) -> pd.DataFrame:
+    """How often the stored ratios reach a goal, for each depth and number of axes.
+
+    Parameters
+    ----------
+    path : Path
+        Ratios as `ratios` gives them; without the file the table is empty.
+    goal : float
+        Throughput of this book's tool over MONAI's.
+
+    Returns
+    -------
+    DataFrame
+        A row for each network's axes and blocks and each comparison: cases, smallest and largest
+        ratio, cases that reach the goal.
+    """
+    if not path.is_file():
+        return pd.DataFrame()
+    rows = pd.read_csv(path)
+    rows["compared_with"] = rows["compared_with"].str.partition(",")[0]
+    found = rows.groupby(["axes", "blocks", "compared_with"])["throughput_over_MONAI"]
+    reached = found.apply(lambda ratio: int((ratio >= goal).sum()))
+    table = found.agg(cases="size", smallest="min", largest="max")
+    return table.assign(**{f"at least {goal:g}": reached})
 
 
 def benchmark(path: Path, caption: str, headers: int = 1, script: str = "") -> Html:
