@@ -109,6 +109,20 @@ def test_where_the_goal_is_met_is_counted_by_depth(tmp_path):
     assert found.loc[(2, 7, "least memory")].tolist() == [1, 4.5, 4.5, 1]
 
 
+def test_the_table_of_ratios_has_a_row_a_case(tmp_path):
+    path = tmp_path / "ratios.csv"
+    assert "benchmarks/tiling_monai.py --store" in tiles.throughput(path, "Ratios")
+    both = pd.concat(
+        [measured(50, [(64, 3.0, 40)]), measured(50, [(64, 9.0, 60)]).assign(width=32)]
+    )
+    both = both.assign(device="a machine", threads=1, commit="abc")
+    tiles.ratios(both).to_csv(path, index=False)
+    text = tiles.throughput(path, "Ratios")
+    assert "Ratios (device a machine; threads 1; commit abc)" in text
+    assert text.count("<tr>") == 3 and text.count("1.50 (64, 40 MB)") == 2
+    assert "4.50 (64, 60 MB; none takes less)" in text
+
+
 def run_chapter(**given):
     """Execute every code cell with a training of a few steps; the chapter's names afterwards."""
     notebook = jupytext.read(project_root() / "book" / "ablation_padded_vs_valid.py")

@@ -11,7 +11,15 @@ from matplotlib.figure import Figure
 from recon.results.figures import COLOURS, show
 from recon.results.html import Html, html_table
 
-__all__ = ["benchmark", "error_maps", "gradient_maps", "margin_curves", "met", "ratios"]
+__all__ = [
+    "benchmark",
+    "error_maps",
+    "gradient_maps",
+    "margin_curves",
+    "met",
+    "ratios",
+    "throughput",
+]
 
 MADE_BY = ["device", "threads", "commit"]  # columns that go into the caption
 
@@ -49,6 +57,36 @@ def ratios(rows: pd.DataFrame) -> pd.DataFrame:
                 line |= {"MONAI_MB": f"{their.peak_MB:.0f}", "this_book_MB": f"{ours.peak_MB:.0f}"}
                 found.append(line | {name: ours[name] for name in MADE_BY if name in ours})
     return pd.DataFrame(found)
+
+
+def throughput(path: Path, caption: str) -> Html:
+    """The stored ratios, a row for each network and size: over both windows, and the memory.
+
+    Parameters
+    ----------
+    path : Path
+        Ratios as `ratios` gives them; without the file the table says how to make it.
+    caption : str
+        What the table shows; machine, threads and commit are added.
+    """
+    if not path.is_file():
+        return benchmark(path, caption, script="tiling_monai")
+    rows = pd.read_csv(path, dtype=str, keep_default_na=False)
+    case, lines = ["axes", "blocks", "pixels_a_side", "width"], []
+    for values, group in rows.groupby(case, sort=False):
+        cells = []
+        for row in group.itertuples():
+            beside = f"{row.MONAI.removeprefix('windows of ')}, {row.MONAI_MB} MB"
+            beside += "; none takes less" * row.compared_with.startswith("least")
+            cells.append(f"{row.throughput_over_MONAI} ({beside})")
+        lines.append([*values, f"{group['this_book_MB'].iloc[0]} MB", *cells])
+    heads = ["Axes", "Blocks", "Pixels a side", "Width", "This book takes"]
+    heads += ["Over the fastest window", "Over the fastest that takes no more memory"]
+    return html_table(f"{caption} ({_made_by(rows)})", heads, lines, len(case))
+
+
+def _made_by(rows: pd.DataFrame) -> str:
+    return "; ".join(f"{name} {', '.join(map(str, rows[name].unique()))}" for name in MADE_BY)
 
 
 def met(path: Path, goal: float) -> pd.DataFrame:
@@ -98,10 +136,11 @@ def benchmark(path: Path, caption: str, headers: int = 1, script: str = "") -> H
             "a machine that does nothing else.</p>"
         )
     rows = pd.read_csv(path, dtype=str, keep_default_na=False)  # digits as they were written
-    made = "; ".join(f"{name} {', '.join(map(str, rows[name].unique()))}" for name in MADE_BY)
     shown = rows.drop(columns=MADE_BY)
     heads = [name.replace("_", " ") for name in shown.columns]
-    return html_table(f"{caption} ({made})", heads, shown.itertuples(index=False), headers)
+    return html_table(
+        f"{caption} ({_made_by(rows)})", heads, shown.itertuples(index=False), headers
+    )
 
 
 def error_maps(maps: Mapping[str, Mapping[str, np.ndarray]]) -> Figure:
