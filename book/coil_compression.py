@@ -568,7 +568,7 @@ tables.verdicts(paper, store.frame([run]))
 # ## Other seeds, other lengths
 #
 # This run stands in the first column. Runs from other seeds or longer ones, where they are stored,
-# stand beside it, each with the commit that made it. What does each number of virtual coils reach,
+# stand beside it (the table of reference runs names their commits). What does each number of virtual coils reach,
 # and is the order the same?
 
 

@@ -235,8 +235,10 @@ tables.verdicts(paper, store.frame([run]))
 # ## Other seeds, other lengths
 #
 # This run stands in the first column. Runs from other seeds or longer ones, where they are stored,
-# stand beside it, each with the commit that made it. A seed here is that of the trainings and of the
-# masks; the test volumes stay the same. Does the order hold?
+# stand beside it. A seed here is that of the trainings and of the
+# masks. All runs of a profile are scored on the same volumes, and longer profiles have more of them, so rows
+# that learn nothing differ between profiles too. The table of reference runs below names the commits; runs
+# that are older than a profile took the steps that it had then. Does the order hold?
 
 
 # %%
@@ -265,7 +267,7 @@ tables.references(references)
 # %% [markdown]
 # ## What differs from the paper
 #
-# - **Data and training** as in {doc}`pcrnn`: simulated by default, minutes instead of days, a band of
+# - **Data and training** as in {doc}`pcrnn`: simulated by default, trained shortly instead of for days, a band of
 #   rows where the network allows it, hard data consistency, and PC-RNN's start near the identity.
 # - **VN** has 16 kernels in a step in the `quick` profile and 48, its published size, in `standard`; the
 #   paper widens it to 1.3 M parameters (480 kernels), which the `paper` profile does. The prior is
@@ -278,14 +280,14 @@ tables.references(references)
 #   the measurement passes through sixteen layers, and it learned nothing in the steps given here.
 # - **Compressed sensing** has decimated wavelets and 60 iterations of FISTA, by sigpy, where the paper
 #   has total variation and 200 iterations, by BART, at one strength for all data. A run with
-#   `bart` below, and {doc}`measured_kspace`, set it beside BART's.
+#   `bart`, above where it is stored, and {doc}`measured_kspace`, set it beside BART's.
 # - **Maps** come from a coarse grid of at most 32 x 32 and cover every pixel.
 # - **Mask of a single coil.** Without maps there is none: all of the picture counts as body.
 #
 # ## How the rates were chosen
 #
 # A network that learns at the wrong rate looks worse than it is. So each but PC-RNN-B, which takes
-# PC-RNN's rate untried, was trained at several rates, with the quick profile's steps, and scored on
+# PC-RNN's rate untried, was trained at several rates, for the steps and epochs that the table prints, and scored on
 # knees simulated from another seed, which neither train nor test. The best rate of each is the one
 # that the table of the networks shows, also at `standard`. One seed each.
 

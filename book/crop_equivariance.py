@@ -438,8 +438,7 @@ example = figures.comparison(images, true[show, 0].numpy())
 #
 # A shallower network computes less, but patches that overlap compute twice what they share. Both are
 # timed here, in turn, several times: a training step of eight patches, and a slice, whole and by patches of
-# 64. (Two slices are run at once, and the time halved: one alone would be computed twice, see
-# `recon.learning.slicewise`.)
+# 64. A slice's time is half that of two that are run at once.
 
 # %%
 _, start, _, _, networks = first[affordable[0]]
@@ -453,7 +452,13 @@ test_run["valid_64_time"] = lambda: slicewise.tiled(networks["valid"], two, 64)
 seconds = {"seconds_train": train_step, "seconds_test": test_run}
 seconds = {metric: slicewise.timings(runs) for metric, runs in seconds.items()}
 seconds["seconds_test"] /= len(two)
-pd.concat({metric: one.median().round(4) for metric, one in seconds.items()}, axis=1)
+middle = pd.concat({metric: one.median() for metric, one in seconds.items()}, axis=1)
+labels = {"valid": "valid", "padded": "zero-padded", "valid_64_time": "valid, by patches of 64"}
+lines = [
+    [labels[kind], *("–" if pd.isna(x) else f"{x:.4f}" for x in middle.loc[kind])]
+    for kind in labels
+]
+html_table("Seconds, median", ["Network", "A training step", "A slice"], lines)
 
 # %%
 for metric, one in seconds.items():
@@ -492,7 +497,7 @@ _ = beside(cortex, sharp, microscopy)
 # %%
 from recon.learning.tiling import apply_tiled, plan_tiles, trace
 
-network, cap = networks["valid"].cpu(), 120
+network, cap = networks["valid"].cpu(), 100
 part = cortex[:4].astype(np.float32)
 plan = plan_tiles(trace(network), receptive_field(network), part.shape[1:], memory_mb=cap)
 begun = time.perf_counter()
@@ -501,7 +506,8 @@ took = time.perf_counter() - begun
 with torch.no_grad():
     large = pad(torch.from_numpy(part[:1, None]), [network.margin] * 4)
     agrees = np.array_equal(network(large)[0, 0].numpy(), pieces[0])
-print(f"cap {cap} MB beside the result, tiles of {plan.tile}; equal to the whole slice: {agrees}")
+print(f"cap {cap} MB beside the result: {len(plan)} tiles of {plan.tile} a slice")
+print(f"every bit that of the whole slice: {agrees}")
 print(f"{part.size / took:,.0f} voxels a second")
 
 # %% [markdown]
@@ -534,10 +540,9 @@ weights = [m.in_channels * m.out_channels for m in layers]
 margins = [2 * (field.margin - 1 - n) for n in range(len(layers))]  # a layer's output is larger by
 done = len(small) * sum(w * (32 + m) ** 2 for w, m in zip(weights, margins, strict=True))
 needed = sum(w * (2000 + m) * (5839 + m) for w, m in zip(weights, margins, strict=True))
-print(
-    f"{2000 * len(small) / 1e6:.2f} million patches; operations: {done / needed:.2f} of a slice's"
-)
-print(f"66 hours would become {66 * needed / done:.0f}")
+print(f"{2000 * len(small) / 1e6:.2f} million patches")
+print(f"with {done / needed:.2f} times the operations of whole slices")
+print(f"whole slices would take {66 * needed / done:.0f} of the paper's 66 hours")
 
 # %% [markdown]
 # ## What this run says of the paper's claims
@@ -583,8 +588,9 @@ tables.verdicts(paper, store.frame([run]))
 # ## Reference runs
 #
 # Made once and stored with the commit that made them; the head of the studyforrest project
-# {cite:p}`hanke2014` is a real one. Below, the mean gain of either network over the spline in each run,
-# and the mean square difference that patches of 64 make: is it still zero for the valid network?
+# {cite:p}`hanke2014` is a real one. Below, the mean gain of either network over the spline in each run (PSNR
+# in dB), and the mean square difference that patches of 64 make. Is the difference still zero for the valid
+# network, and does it gain as much as the padded one, in longer trainings too?
 
 # %%
 from recon.results.repeats import further
@@ -598,7 +604,10 @@ seam = everything[(everything.metric == "seam_mse") & everything.against.isna()]
 seam = seam[seam.method.isin(["padded_64", "valid_64"])]
 seam = seam.assign(column="seams, " + seam.method.str.removesuffix("_64"))
 both = pd.concat([gain, seam])
-both.pivot_table("value", ["data", "run", "accel"], "column").map("{:.3g}".format)
+table = both.pivot_table("value", ["profile", "seed", "data", "accel"], "column")
+lines = [[*map(str, line[0]), *map("{:.3g}".format, line[1:])] for line in table.itertuples()]
+heads = ["Profile", "Seed", "Data", "Factor", *table.columns]
+html_table("Gain over the spline, and what seams cost", heads, lines, 4)
 
 # %%
 tables.references(references)

@@ -25,7 +25,7 @@
 # ```{admonition} The data on this page are simulated
 # :class: warning
 # They have to be: nobody can scan one patient with and without a lesion and with the same noise.
-# Bodies, coils, speckle and lesions are drawn, the networks are small and were trained for minutes.
+# Bodies, coils, speckle and lesions are drawn, the networks are small and were trained shortly.
 # What holds here is a warning about a method, not a rate for a clinic.
 # ```
 
@@ -594,7 +594,7 @@ Markdown("\n".join(told) or "None is stored yet.")
 # %% [markdown]
 # ## What it does not show
 #
-# - **No rate for a clinic.** Networks that trained for minutes on simulated bodies stand for a way to
+# - **No rate for a clinic.** Networks that trained so shortly on simulated bodies stand for a way to
 #   ask, not for a product. The same reader works on networks that were trained for longer (`profile`)
 #   and on measured scans (`data_root`).
 # - **Round spots only.** Lesions have shapes, margins and company; the observer knows a disc. A

@@ -554,8 +554,8 @@ reference_figures(references, drawn)
 #   learning it again; {ref}`settings` compares the two.
 # - **Normalisation.** Divided by the mean of the coil-combined zero-filled image rather than of each
 #   coil's magnitude, which would depend on how many coils there are; the same for a single coil.
-# - **Training.** The `quick` and `standard` profiles train for minutes where the paper trains for
-#   days, at larger rates. Gradients are clipped at norm 1, in `paper` too; the paper does not say so.
+# - **Training.** The `quick` and `standard` profiles train shortly and at larger rates; the paper trains for
+#   days. Gradients are clipped at norm 1, in `paper` too; the paper does not say so.
 # - **First weights.** The paper does not say how they start. Here a part of the feature maps passes
 #   the image on from the first step; {ref}`settings` shows what that brings.
 # - **Compressed sensing**, where it is asked for, is sigpy's {cite:p}`ong2019`: Daubechies wavelets, and a

@@ -378,7 +378,7 @@ tables.verdicts(paper, store.frame([run]))
 # ## Other seeds, other lengths
 #
 # This run stands in the first column. Runs from other seeds or longer ones, where they are stored,
-# stand beside it, each with the commit that made it. A seed is that of the trainings and of the masks;
+# stand beside it (the table of reference runs names their commits). A seed is that of the trainings and of the masks;
 # the test scans stay the same. Does the order hold?
 
 

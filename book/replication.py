@@ -236,7 +236,8 @@ for name in ("faithful", "no_consistency", "crop"):
 # %% [markdown]
 # ## The trial
 #
-# Every network sees as many slices and starts from the same weights. *Original* is PC-RNN as the
+# Every network sees as many slices. Where the structure is the same it starts from the same weights, but for
+# *other seed*. *Original* is PC-RNN as the
 # paper has it, its rate plan scaled to the length of this training. A suspect differs from it in one
 # thing; smaller batches then mean more steps. *Replication* has all of them at once; *repaired* is
 # the replication with one line mended, so that data consistency is returned. *Other seed* is the
@@ -563,8 +564,8 @@ tables.verdicts(paper, store.frame([run]))
 # ## From other seeds, and for longer
 #
 # This run stands in the first column. Runs from other seeds or longer ones, where they are stored, stand
-# beside it. Each line is the original minus the method named, paired by volume. Does each suspect
-# cost the same whatever the seed and the length of the training?
+# beside it. Each line is the original minus the method named, paired by volume; longer
+# profiles have more volumes. Does each suspect cost the same whatever the seed and the length of the training?
 
 
 # %%
@@ -600,7 +601,7 @@ tables.references(references)
 # - **Settings with hindsight.** How high the bands are, how images taught towards a zero-mean target
 #   are scored and how wide the band of chance is were changed after the quick profile's test volumes
 #   had been scored under other choices. Its findings are a first look, not a test; the volumes of the
-#   longer profiles have not been looked at.
+#   longer profiles had not been looked at when the settings were chosen.
 #
 # ## Exercises
 #
