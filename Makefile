@@ -52,7 +52,7 @@ test: env lint  ## staleness, build without a warning, unit tests, every chapter
 	RECON_CACHE="$$fresh/cache" RECON_RUNS="$$fresh/runs" OMP_NUM_THREADS=1 \
 		$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --nbval-lax \
 		--nbval-current-env --nbval-sanitize-with tests/nbval_sanitize.cfg \
-		--nbval-cell-timeout 600 -p no:cacheprovider book/ tests
+		--nbval-cell-timeout 1500 -p no:cacheprovider book/ tests
 
 clean:  ## remove what was built (not the environment, not your runs)
 	rm -rf _build .pytest_cache .ruff_cache
