@@ -31,6 +31,7 @@ __all__ = ["ChapterError", "asked", "execute", "run", "sync"]
 LARGEST = 1_500_000  # bytes of a committed notebook
 # Run behind the last cell, and taken out again: only the kernel knows what it needed itself.
 MEMORY = "from recon.results import provenance\nprint(provenance.peak_memory_mb())"
+LANGUAGE = {"name": "python", "file_extension": ".py", "pygments_lexer": "ipython3"}
 KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 
 
@@ -52,7 +53,7 @@ def build(source: Path, previous: NotebookNode | None) -> NotebookNode:
     notebook = jupytext.read(source, fmt="py:percent")
     notebook.metadata = NotebookNode(
         kernelspec=KERNEL,
-        language_info={"name": "python", "file_extension": ".py", "pygments_lexer": "ipython3"},
+        language_info=dict(LANGUAGE),
     )
     notebook.nbformat, notebook.nbformat_minor = 4, 5
     old = previous.cells if previous is not None else []
@@ -150,10 +151,7 @@ def execute(chapter: str) -> float:
 def asked(chapter: str, given: Mapping[str, str]) -> dict[str, Any]:
     """Parameters `given` as texts, as typed, as values of the chapter's types.
 
-    Raises
-    ------
-    InputError
-        For an unknown name or a value of the wrong type.
+    `InputError` for an unknown name or a value of the wrong type.
     """
     defaults = declared(source_path(chapter))
     for name in given:
@@ -173,11 +171,7 @@ def run(
     """Run a chapter under `given` parameters (texts, as typed); returns the executed notebook.
 
     With `reference`, the results go to ``book/results`` to be committed, else to the runs' folder.
-
-    Raises
-    ------
-    InputError
-        For an unknown name or a value of the wrong type, before anything runs.
+    `InputError` for what `asked` refuses, before anything runs.
     """
     source, parameters = source_path(chapter), asked(chapter, given)
     name = store.run_name(chapter, {**declared(source), **parameters})
@@ -267,11 +261,7 @@ def clean(notebook: NotebookNode) -> None:
     """Remove what differs from run to run: timestamps, progress bars' history, folders."""
     notebook.metadata.pop("papermill", None)
     notebook.metadata["kernelspec"] = dict(KERNEL)
-    notebook.metadata["language_info"] = {
-        "name": "python",
-        "file_extension": ".py",
-        "pygments_lexer": "ipython3",
-    }
+    notebook.metadata["language_info"] = dict(LANGUAGE)
     for cell in notebook.cells:
         kept = {key: cell.metadata[key] for key in ("tags", "mystnb") if cell.metadata.get(key)}
         cell.metadata = NotebookNode(kept)
