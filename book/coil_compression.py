@@ -134,7 +134,9 @@ from recon.results.statistics import summarise
 
 COUNTS = (4, 8, 12, 16)
 roots = {data: data_root} | ({second_data: second_root} if second_data else {})
-sets = {n: open_split(n, "multicoil", "val", profile, roots[n]) for n in roots}
+# Nothing learns from a second set, so all of it is tested.
+splits = {name: "val" if name == data else "all" for name in roots}
+sets = {name: open_split(name, "multicoil", splits[name], profile, roots[name]) for name in roots}
 lossy = {name: score_compression(files, COUNTS) for name, files in sets.items()}
 neighbours = [("coils_8", "coils_4"), ("coils_12", "coils_8"), ("coils_16", "coils_12")]
 pairs = [*neighbours, ("rim", "interior"), ("rim", "half")]

@@ -3,6 +3,7 @@
 import errno
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -16,13 +17,14 @@ from recon.data.fastmri import (
     check,
     list_volumes,
     make_target,
+    read_full,
     read_volume,
     volume_shape,
     write_volume,
 )
-from recon.data.volumes import import_kspace, write_measured
+from recon.data.splits import open_split
+from recon.data.super_resolution import read_contrast
 from recon.errors import InputError
-from recon.paths import project_root
 
 
 def volume(shape=(3, 4, 32, 20), crop=(16, 16), **changes):
@@ -50,6 +52,17 @@ def refused(call, *words):
     assert "\n" not in message and message.endswith(".")
     for word in words:
         assert re.search(word, message), message
+
+
+def replaced(file, name, data=None, **options):
+    """Another object under a name of an HDF5 file."""
+    if name in file:
+        del file[name]
+    if options:
+        options = {"data": data} | options
+        return file.create_dataset(name, **options)
+    file[name] = data
+    return None
 
 
 @pytest.mark.parametrize("padding", [(0, 0), (2, 1), (0, 3)])
@@ -162,11 +175,25 @@ def test_missing_attribute(path):
     refused(lambda: read_volume(path), "'acquisition' is missing")
 
 
-@pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_kspace_that_is_not_finite(path, bad):
+@pytest.mark.parametrize(
+    "bad, words",
+    [(np.nan, "NaN or inf"), (np.inf, "NaN or inf"), (1e30, "rescale"), (-1e16, "resc")],
+)
+def test_samples_that_are_not_finite_or_cannot_be_squared(path, bad, words):
     with h5py.File(path, "r+") as file:
         file["kspace"][1, 0, 0, 0] = bad
-    refused(lambda: read_volume(path), "'kspace' holds NaN or infinite")
+    refused(lambda: read_volume(path), "file1000000.h5: 'kspace' h", words)
+    write_volume(path, volume())
+    with h5py.File(path, "r+") as file:
+        file["reconstruction_rss"][1, 0, 0] = bad
+    refused(lambda: read_volume(path), "file1000000.h5: 'reconstruction_rss' h", words)
+
+
+@pytest.mark.parametrize("scale, words", [(1e-30, "at .*e-3"), (1e300, "NaN or infinite")])
+def test_double_precision_beyond_single(path, scale, words):
+    with h5py.File(path, "r+") as file:
+        replaced(file, "kspace", file["kspace"][()].astype(complex) * scale)
+    refused(lambda: read_volume(path), "'kspace' h", words)
 
 
 @pytest.mark.parametrize(
@@ -200,6 +227,199 @@ def test_masks_that_do_not_fit(path):
     refused(lambda: read_volume(path), "'mask' has 19 entries for 20 columns")
 
 
+@pytest.mark.parametrize(
+    "mask, words",
+    [
+        (np.where(np.arange(20) % 2, np.nan, 1), "more than zeros and ones"),
+        (np.full(20, 0.5), "more than zeros and ones"),
+        (np.array([b"yes"] * 20), "must be zeros and ones"),
+        (np.ones(20, complex), "must be zeros and ones"),
+        (h5py.SoftLink("/nowhere"), "'mask' is missing"),
+    ],
+)
+def test_masks_that_are_no_masks(path, mask, words):
+    with h5py.File(path, "r+") as file:
+        file["mask"] = mask
+    refused(lambda: read_volume(path), "file1000000.h5: 'mask'|'mask' is", words)
+
+
+@pytest.mark.parametrize("mask", [np.arange(20) % 3 == 0, np.arange(20.0) % 3 == 0])
+def test_masks_of_any_number_type(path, mask):
+    with h5py.File(path, "r+") as file:
+        file["mask"] = mask.reshape(1, 1, 20)
+    np.testing.assert_array_equal(read_volume(path).mask, mask.astype(bool))
+    refused(lambda: read_full(path), "file1000000.h5 is undersampled itself")
+
+
+def in_another_file(file, name):
+    """Make an array of the file a virtual one, whose source is then missing."""
+    stored = file[name]
+    layout = h5py.VirtualLayout(stored.shape, stored.dtype)
+    layout[:] = h5py.VirtualSource("gone.h5", name, stored.shape)
+    del file[name]
+    file.create_virtual_dataset(name, layout)
+
+
+def external(file, name):
+    shape, kind = file[name].shape, file[name].dtype
+    Path("raw.bin").write_bytes(b"x" * int(np.prod(shape)) * kind.itemsize)
+    replaced(
+        file, name, None, shape=shape, dtype=kind, external=[("raw.bin", 0, h5py.h5f.UNLIMITED)]
+    )
+
+
+def linked(file, name):
+    with h5py.File("other.h5", "w") as other:
+        other["x"] = file[name][()]
+    replaced(file, name, h5py.ExternalLink("other.h5", "x"))
+
+
+def bomb(file, name):
+    shape, kind = (10**6, *file[name].shape[1:]), file[name].dtype
+    chunks = (10**4, *file[name].shape[1:])
+    made = replaced(file, name, None, shape=shape, dtype=kind, chunks=chunks, compression="gzip")
+    for start in range(0, 10**5, 10**4):
+        made[start : start + 10**4] = np.zeros(chunks, kind)
+
+
+def unwritten(file, name):
+    stored = file[name][()]
+    chunks = (1, *stored.shape[1:])
+    made = replaced(file, name, None, shape=stored.shape, dtype=stored.dtype, chunks=chunks)
+    made[:2] = stored[:2]
+
+
+def packed(file, name):
+    """Zeros of many megabytes in a few kilobytes, all of it written."""
+    shape, kind = (3, 4, 2048, 20) if name == "kspace" else (3, 512, 512), file[name].dtype
+    replaced(file, name, np.zeros(shape, kind), chunks=shape, compression="gzip")
+
+
+DAMAGE = [
+    (lambda file, name: replaced(file, name, h5py.SoftLink("/nowhere")), "is missing"),
+    (lambda file, name: (file.pop(name), file.create_group(name)), "is a group"),
+    (lambda file, name: replaced(file, name, h5py.Empty("f4")), "is empty"),
+    (lambda file, name: replaced(file, name, "words"), "is object of shape"),
+    (lambda file, name: replaced(file, name, np.zeros((3, 0, 16), "f4")), "of shape \\(3, 0, 16"),
+    (lambda file, name: replaced(file, name, np.zeros((3, 2, 2), "i2,i2")), "of shape \\(3, 2, 2"),
+    (in_another_file, "lie in another file"),
+    (external, "lie in another file"),
+    (linked, "lie in another file"),
+    (unwritten, "never written in whole"),
+    (bomb, "never written in whole"),
+    (packed, "declares \\d"),
+]
+
+
+@pytest.mark.parametrize("name", ["kspace", "reconstruction_rss"])
+@pytest.mark.parametrize("damage, words", DAMAGE)
+def test_what_stands_in_place_of_an_array(path, monkeypatch, name, damage, words):
+    monkeypatch.chdir(path.parent)
+    with h5py.File(path, "r+") as file:
+        damage(file, name)
+    refused(lambda: read_volume(path), "file1000000.h5", f"'{name}'", words)
+
+
+def test_links_within_the_file_are_followed(path):
+    before = read_volume(path)
+    with h5py.File(path, "r+") as file:
+        file["elsewhere"] = file.pop("kspace")
+        file["kspace"] = h5py.SoftLink("/elsewhere")
+    np.testing.assert_array_equal(read_volume(path).kspace, before.kspace)
+
+
+def test_memory_that_is_not_there(path, monkeypatch):
+    monkeypatch.setattr("os.sysconf", lambda name: 100)  # 100 pages of 100 bytes
+    refused(lambda: read_volume(path), "'kspace' declares", "memory 0.01 MB")
+
+
+def test_a_damaged_file_of_the_cache_is_made_anew(path, monkeypatch):
+    path.write_bytes(b"")
+    refused(lambda: read_volume(path), "fetch it again")
+    monkeypatch.setenv("RECON_CACHE", str(path.parent.parent))
+    refused(lambda: read_volume(path), "delete it, and it is made anew")
+
+
+CONTRASTS = ["AXT2", np.bytes_(b"AXT2"), np.array([b"AXT2"]), "AXT2  ", np.array([["AXT2"]], "O")]
+
+
+@pytest.mark.parametrize("stored", [*CONTRASTS, np.bytes_(b"AXT2\0  ")])
+def test_attributes_however_they_are_stored(path, stored):
+    with h5py.File(path, "r+") as file:
+        file.attrs["acquisition"] = file.attrs["patient_id"] = stored
+        file.attrs["max"] = np.array([2.5])
+    read = read_volume(path)
+    assert read.contrast == read.attributes["patient_id"] == "AXT2" == read_contrast(path)
+    assert read.attributes["max"] == 2.5
+
+
+@pytest.mark.parametrize(
+    "stored, words",
+    [
+        ("", "is missing"),
+        (h5py.Empty("S1"), "is missing"),
+        (np.frombuffer(b"AXT2", np.uint8), "holds several values"),
+        (np.array([b"AXT1", b"AXT2"]), "holds several values"),
+    ],
+)
+def test_attributes_that_are_no_text(path, stored, words):
+    with h5py.File(path, "r+") as file:
+        file.attrs["acquisition"] = stored
+    refused(lambda: read_volume(path), "file1000000.h5", "'acquisition'", words)
+
+
+@pytest.mark.parametrize(
+    "fields, words",
+    [
+        ({"y": 24}, "encodedSpace has 24 columns, the array 20"),
+        ({"y": 16}, "encodedSpace has 16 columns, the array 20"),
+        ({"center": 4, "maximum": 13}, "first 6 and the last 0 columns"),
+        ({"center": 14}, "leave -4 and 4 columns"),
+        ({"center": -390}, "leave 400 and"),
+        ({"maximum": 14}, "first 0 and the last 5 columns"),
+        ({"maximum": 30}, "leave 0 and -11"),
+        ({"x": 0}, "reconSpace is 0 x 16"),
+        ({"x": -5}, "reconSpace is -5 x 16"),
+    ],
+)
+def test_header_that_contradicts_the_array(path, fields, words):
+    places = {"y": "<y>20<", "center": "<center>10<", "maximum": "<maximum>19<", "x": "<x>16<"}
+    with h5py.File(path, "r+") as file:
+        xml = file["ismrmrd_header"][()].decode()
+        for name, value in fields.items():
+            assert places[name] in xml
+            xml = xml.replace(places[name], places[name].split(">")[0] + f">{value}<")
+        replaced(file, "ismrmrd_header", xml)
+    refused(lambda: read_volume(path), "file1000000.h5: 'ismrmrd_header'", words)
+
+
+def test_a_centre_rounded_the_other_way_is_let_pass(path):
+    with h5py.File(path, "r+") as file:
+        xml = file["ismrmrd_header"][()].decode().replace("<center>10<", "<center>11<")
+        replaced(file, "ismrmrd_header", np.bytes_(xml))
+    assert read_volume(path).padding == (0, 1)
+
+
+def test_scans_that_could_not_be_scored_are_refused_before_training(path, tmp_path):
+    mask = np.arange(20) % 3 == 0
+    write_volume(path.with_name("b.h5"), volume(mask=mask, target=None))
+    empty = volume()
+    empty.kspace[:], empty.target[:] = 0, 0
+    empty.kspace[2, 3, 5, 5] = 1
+    write_volume(path.with_name("c.h5"), empty)  # the last coil of the last slice holds something
+    check(path.with_name("c.h5"), "multicoil")
+    write_volume(path.with_name("d.h5"), replace(empty, mask=mask))  # the reference does not
+    empty.kspace[:] = 0
+    write_volume(path.with_name("e.h5"), empty)
+    asked = {"b": "no reference image", "d": "'reconstruction_rss' is all", "e": "'kspace' is all"}
+    for name, words in asked.items():
+        refused(lambda name=name: check(path.with_name(f"{name}.h5"), "multicoil"), name, words)
+    refused(
+        lambda: open_split("fastmri_folder", "multicoil", "all", data_root=path.parent),
+        "b.h5 has no reference image",
+    )
+
+
 def test_picture_smaller_than_its_crop(path):
     with h5py.File(path, "r+") as file:
         del file["reconstruction_rss"]
@@ -214,11 +434,12 @@ def test_target_of_other_slices(path):
     refused(lambda: read_volume(path), "one picture a slice")
 
 
-def test_coils_that_do_not_fit_the_task():
-    check(volume(), "multicoil")
-    check(volume((3, 1, 32, 20), single_coil=True), "singlecoil")
-    refused(lambda: check(volume(), "singlecoil"), "4 coils where one", "task='multicoil'")
-    refused(lambda: check(volume((3, 1, 32, 20)), "multicoil"), "one coil where several")
+def test_coils_that_do_not_fit_the_task(path, tmp_path):
+    check(path, "multicoil")
+    refused(lambda: check(path, "singlecoil"), "has 4 coils", "task='multicoil'")
+    write_volume(tmp_path / "one.h5", volume((3, 1, 32, 20), single_coil=True))
+    check(tmp_path / "one.h5", "singlecoil")
+    refused(lambda: check(tmp_path / "one.h5", "multicoil"), "has 1 coil,", "task='singlecoil'")
 
 
 @pytest.mark.parametrize(
@@ -250,61 +471,3 @@ def test_interrupt_leaves_nothing_behind(path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         write_volume(path.with_name("new.h5"), volume())
     assert [p.name for p in path.parent.iterdir()] == [path.name]
-
-
-def test_measured_kspace_becomes_a_file(tmp_path):
-    kspace = volume((1, 4, 32, 20)).kspace[0]
-    kspace[..., :2] = 0
-    np.savez(tmp_path / "scan.npz", kspace=kspace)
-    written = import_kspace(tmp_path / "scan.npz", tmp_path / "out", "AXT2")
-    read = read_volume(written)
-    np.testing.assert_array_equal(read.kspace[0], kspace)
-    assert (read.contrast, read.crop, read.padding) == ("AXT2", (32, 20), (2, 0))
-    assert read.mask is None and read.target is not None
-
-
-def test_measured_kspace_can_lose_lines_of_either_axis(tmp_path):
-    kspace = volume((1, 4, 32, 20)).kspace[0]
-    np.savez(tmp_path / "scan.npz", kspace=kspace)
-    one, other = (
-        read_volume(import_kspace(tmp_path / "scan.npz", tmp_path / "out", swap=swap))
-        for swap in (False, True)
-    )
-    assert (one.name, other.name) == ("scan", "scan_swapped")
-    np.testing.assert_array_equal(other.kspace[0], kspace.swapaxes(-2, -1))
-    assert one.attributes["patient_id"] == other.attributes["patient_id"]  # one scan, one side
-    np.testing.assert_allclose(other.target[0], one.target[0].T, rtol=1e-4, atol=1e-6)
-
-
-def test_measured_kspace_without_some_columns_gets_a_mask(tmp_path):
-    kspace = volume((1, 4, 32, 20)).kspace[0]
-    kspace[..., 5:9] = 0
-    write_measured(kspace, tmp_path / "a.h5")
-    read = read_volume(tmp_path / "a.h5")
-    assert read.target is None and list(np.flatnonzero(~read.mask)) == [5, 6, 7, 8]
-
-
-def test_measured_arrays_that_are_refused(tmp_path):
-    kspace = volume((1, 4, 32, 20)).kspace[0]
-    out = tmp_path / "a.h5"
-    refused(lambda: write_measured(kspace.real, out), "must be complex")
-    refused(lambda: write_measured(kspace * np.nan, out), "NaN")
-    scattered = kspace * (np.random.default_rng(0).random((32, 20)) > 0.5)
-    refused(lambda: write_measured(scattered, out), "only whole columns")
-    np.savez(tmp_path / "two.npz", a=kspace, b=kspace)
-    refused(lambda: import_kspace(tmp_path / "two.npz", tmp_path), "a, b", "'kspace'")
-    (tmp_path / "broken.npz").write_bytes(b"PK\x03\x04 not a zip")
-    refused(lambda: import_kspace(tmp_path / "broken.npz", tmp_path), "no readable")
-    refused(lambda: import_kspace(tmp_path / "absent.npz", tmp_path), "absent.npz is no file")
-    assert not out.exists()
-
-
-def test_shared_measured_scan(tmp_path):
-    source = project_root().parent / "shared" / "data" / "iraki_brain_16ch_64x64.npz"
-    if not source.exists():
-        pytest.skip(f"the measured 16-coil scan is not at {source}")
-    read = read_volume(import_kspace(source, tmp_path))
-    assert read.kspace.shape == (1, 16, 64, 64) and read.crop == (64, 64)
-    # A head in the middle, air in the corners: the k-space is centred.
-    assert read.target[0, 24:40, 24:40].mean() > 5 * read.target[0, :6, :6].mean()
-    assert len(SliceDataset(tmp_path, "multicoil", UnetDataTransform("multicoil"))) == 1

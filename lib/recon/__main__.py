@@ -116,9 +116,13 @@ def data(options: argparse.Namespace) -> int:
             print(problem)
         print(f"{options.name}: {len(problems)} problem(s)" if problems else f"{options.name}: ok")
         return int(bool(problems))
-    from recon.data import volumes
+    from recon.data import measured
 
-    print(volumes.import_kspace(options.file, options.folder, swap=options.swap))
+    path = measured.import_kspace(
+        options.file, options.folder, swap=options.swap, axes=options.axes
+    )
+    print(measured.describe(path))
+    print(path)
     return 0
 
 
@@ -191,6 +195,7 @@ def parser() -> argparse.ArgumentParser:
     imported = actions.add_parser("import", help="measured k-space (.npz) as a fastMRI file")
     imported.add_argument("file", type=Path)
     imported.add_argument("folder", type=Path)
+    imported.add_argument("--axes", default="", help="their order; coils,h,w or slices,coils,h,w")
     imported.add_argument("--swap", action="store_true", help="leave lines out of the other axis")
     one.set_defaults(action_of=data)
     return top

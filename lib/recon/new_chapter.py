@@ -52,7 +52,7 @@ from recon.learning.metrics import evaluate_methods
 from recon.physics.sampling import standard_center_fraction
 
 started = time.perf_counter()
-files = open_split(data, "multicoil", "val", profile, data_root)
+files = open_split(data, "multicoil", "all", profile, data_root)
 plan = Sampling(accel, standard_center_fraction(accel), "random")
 methods = {"zero_filled": lambda batch: batch.image}
 scores = evaluate_methods(methods, files, plan, coils, seed)

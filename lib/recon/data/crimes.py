@@ -20,7 +20,7 @@ import scipy.fft
 from PIL import Image
 from skimage.restoration import denoise_nl_means, estimate_sigma
 
-from recon.data.fastmri import Volume, list_volumes, make_target, read_volume, volume_shape
+from recon.data.fastmri import Volume, list_volumes, make_target, read_full, volume_shape
 from recon.data.measurement import seed_of
 from recon.data.simulate import fill
 from recon.paths import cache_dir
@@ -291,7 +291,7 @@ def commit(paths: Sequence[Path], name: str, recipe: Recipe, slices: int = 0) ->
 def _make(path: Path, recipe: Recipe, slices: int) -> Volume:
     count = volume_shape(path)[0]
     first = (count - slices) // 2 if 0 < slices < count else 0
-    volume = read_volume(path, slice(first, first + slices) if slices else None)
+    volume = read_full(path, slice(first, first + slices) if slices else None)
     for step in recipe.steps:
         volume = step(volume)
     return volume

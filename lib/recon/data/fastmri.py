@@ -9,13 +9,13 @@ are stored contiguously: compressed files are 30 times slower to read.
 import hashlib
 import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import suppress
 from pathlib import Path
 
 import h5py
 import numpy as np
 
+from recon.data import hdf5
 from recon.data.format import Volume, make_target, read_header, write_header
 from recon.errors import InputError
 
@@ -24,6 +24,7 @@ __all__ = [
     "check",
     "list_volumes",
     "make_target",
+    "read_full",
     "read_volume",
     "volume_shape",
     "write_volume",
@@ -62,8 +63,8 @@ def list_volumes(folder: Path | str) -> list[Path]:
 
 def volume_shape(path: Path | str) -> tuple[int, int, int, int]:
     """Shape (slices, coils, H, W) of a file's k-space, without reading it; see `read_volume`."""
-    with _opened(Path(path)) as file:
-        shape = _kspace_of(file, Path(path)).shape
+    with hdf5.opened(path) as file:
+        shape = _kspace_of(file).shape
     return shape if len(shape) == 4 else (shape[0], 1, *shape[1:])
 
 
@@ -83,41 +84,34 @@ def read_volume(path: Path | str, slices: slice | None = None) -> Volume:
     """
     path = Path(path)
     part = slices if slices is not None else slice(None)
-    with _opened(path) as file:
-        stored = _kspace_of(file, path)
+    with hdf5.opened(path) as file:
+        stored = _kspace_of(file)
         single_coil = stored.ndim == 3
         height, width = stored.shape[-2:]
-        crop, padding = _read_header(file, path)
-        mask = _read_mask(file, path, width)
-        if "acquisition" not in file.attrs:
+        crop, padding = _read_header(file, width)
+        mask = _read_mask(file, width)
+        contrast = hdf5.text(file, "acquisition")
+        if not contrast:
             raise InputError(
                 f"{path}: the attribute 'acquisition' is missing: add the contrast, for example "
                 "CORPD_FBK or AXT2."
             )
-        kspace = stored[part].astype(np.complex64, copy=False)
-        if not np.isfinite(kspace).all():
-            raise InputError(
-                f"{path}: 'kspace' holds NaN or infinite samples: fetch or export the file again."
-            )
-        target = _read_target(file, path, single_coil, part, mask)
-        if target is not None:
-            if target.ndim != 3 or len(target) != len(kspace):
-                raise InputError(
-                    f"{path}: the reconstruction has shape {target.shape} beside {len(kspace)} "
-                    "slices of k-space: it must hold one picture a slice."
-                )
-            crop = target.shape[1:]
-        attributes = dict(file.attrs)
+        reference = _reference_of(file, single_coil, len(stored), mask)
+        kspace = hdf5.samples(stored, part, np.complex64)
+        target = None if reference is None else hdf5.samples(reference, part, np.float32)
+        crop = crop if reference is None else reference.shape[1:]
+        attributes = hdf5.attributes(file)
     if crop[0] > height or crop[1] > width:
         raise InputError(
             f"{path}: the picture of {height} x {width} is smaller than its crop of "
             f"{crop[0]} x {crop[1]} (reconSpace): leave the file out or mend its header."
         )
+    _check_padding(path, kspace, padding)
     return Volume(
         name=path.stem,
         kspace=kspace[:, None] if single_coil else kspace,
         target=target,
-        contrast=str(attributes["acquisition"]),
+        contrast=contrast,
         crop=crop,
         padding=padding,
         single_coil=single_coil,
@@ -126,25 +120,58 @@ def read_volume(path: Path | str, slices: slice | None = None) -> Volume:
     )
 
 
-def check(volume: Volume, task: str) -> None:
-    """Refuse a volume of the other task.
+def read_full(path: Path | str, slices: slice | None = None) -> Volume:
+    """The same, of a fully sampled file: one whose k-space gives the reference image.
 
     Raises
     ------
     InputError
-        When a ``singlecoil`` task meets many coils, or ``multicoil`` meets one.
+        Also when the file is undersampled itself.
     """
-    coils = volume.kspace.shape[1]
-    if task == "singlecoil" and not volume.single_coil and coils > 1:
+    volume = read_volume(path, slices)
+    if volume.mask is not None:
+        raise InputError(f"{path} is undersampled itself ('mask'): pass fully sampled files.")
+    return volume
+
+
+def check(path: Path, task: str) -> None:
+    """Refuse, before anything is trained, a scan that could not be scored afterwards.
+
+    Fields are read, and samples only until one is found that is not zero.
+
+    Raises
+    ------
+    InputError
+        As `read_volume`; for a test file without a reference image, for k-space or a reference
+        that is all zero, and for a scan of the other task.
+    """
+    coils = volume_shape(path)[1]
+    if (coils == 1) != (task == "singlecoil"):
+        other = "singlecoil" if coils == 1 else "multicoil"
         raise InputError(
-            f"{volume.name}: 'kspace' has {coils} coils where one is expected: pass "
-            "task='multicoil'."
+            f"{path}: 'kspace' has {coils} {'coil' if coils == 1 else 'coils'}, which does not "
+            f"fit task={task!r}: pass task={other!r}."
         )
-    if task == "multicoil" and coils == 1:
+    volume = read_volume(path, slice(0, 0))
+    if volume.target is None:
         raise InputError(
-            f"{volume.name}: 'kspace' has one coil where several are expected: pass "
-            "task='singlecoil'."
+            f"{path} has no reference image (a test file): nothing can be compared with it; take "
+            "it out of the folder."
         )
+    with hdf5.opened(path) as file:
+        asked = [(_kspace_of(file), np.complex64)]
+        if volume.mask is not None:  # otherwise k-space gives the reference
+            reference = _reference_of(file, volume.single_coil, len(asked[0][0]), volume.mask)
+            asked.append((reference, np.float32))
+        for stored, kind in asked:
+            # From the middle outwards: of a good file, one coil of one slice is read.
+            order = sorted(range(len(stored)), key=lambda i: abs(i - len(stored) // 2))
+            coils = range(stored.shape[1]) if stored.ndim == 4 else [slice(None)]
+            if not any(hdf5.samples(stored, (i, c), kind).any() for i in order for c in coils):
+                raise InputError(
+                    f"{path}: '{stored.name[1:]}' is all zero, so there is nothing to "
+                    "reconstruct: take the file out of the folder."
+                )
 
 
 def write_volume(path: Path | str, volume: Volume) -> None:
@@ -175,7 +202,8 @@ def write_volume(path: Path | str, volume: Volume) -> None:
             "place (for simulated data, set RECON_CACHE)."
         ) from None
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # such as a folder that is a file
+            temporary.unlink(missing_ok=True)
 
 
 def _fill(file: h5py.File, volume: Volume) -> None:
@@ -199,76 +227,72 @@ def _fill(file: h5py.File, volume: Volume) -> None:
     file.attrs.update(attributes)
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[h5py.File]:
-    """Open for reading; what HDF5 finds wrong becomes one sentence."""
-    if not path.is_file():
-        raise InputError(f"{path} is no file: check the path.")
+def _kspace_of(file: h5py.File) -> h5py.Dataset:
+    like = "complex, (slices, coils, H, W) or (slices, H, W)"
+    return hdf5.array(file, "kspace", "c", like, (3, 4))
+
+
+def _read_header(file: h5py.File, width: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    stored = hdf5.array(file, "ismrmrd_header", "OSU", "one text (XML)", (0, 1))
     try:
-        with h5py.File(path, "r") as file:
-            yield file
-    except PermissionError:
-        raise InputError(f"{path} is not readable: change its permissions.") from None
-    except OSError as error:
-        raise InputError(
-            f"{path} is no whole HDF5 file ({str(error).split(', errno')[0]}): it is truncated or "
-            "of another format, so fetch it again or move it out of the folder."
-        ) from None
-
-
-def _kspace_of(file: h5py.File, path: Path) -> h5py.Dataset:
-    stored = file.get("kspace")
-    if not isinstance(stored, h5py.Dataset):
-        raise InputError(
-            f"{path}: the dataset 'kspace' is missing: a fastMRI file has one, so fetch the file "
-            "again or move it out of the folder."
-        )
-    if stored.ndim not in (3, 4) or stored.dtype.kind != "c" or 0 in stored.shape:
-        raise InputError(
-            f"{path}: 'kspace' is {stored.dtype} of shape {stored.shape}: it must be complex, "
-            "(slices, coils, H, W) or (slices, H, W)."
-        )
-    return stored
-
-
-def _read_header(file: h5py.File, path: Path) -> tuple[tuple[int, int], tuple[int, int]]:
-    if "ismrmrd_header" not in file:
-        raise InputError(
-            f"{path}: the dataset 'ismrmrd_header' is missing: fetch the file again, or write it "
-            "with recon.data.fastmri.write_volume."
-        )
-    try:
-        return read_header(file["ismrmrd_header"][()], file["kspace"].shape[-1])
+        return read_header(str(hdf5.plain(stored[()])), width)
     except ValueError as error:
         raise InputError(
-            f"{path}: 'ismrmrd_header' cannot be read ({error}): it needs encodedSpace, reconSpace "
-            "and encodingLimits, as in the fastMRI files."
+            f"{file.filename}: 'ismrmrd_header' cannot be read ({str(error)[:200]}): it needs "
+            "encodedSpace, reconSpace and encodingLimits that fit 'kspace', as in the fastMRI "
+            "files."
         ) from None
 
 
-def _read_mask(file: h5py.File, path: Path, width: int) -> np.ndarray | None:
-    if "mask" not in file:
+def _check_padding(path: Path, kspace: np.ndarray, padding: tuple[int, int]) -> None:
+    """The header's padding against the array: what was never acquired is zero.
+
+    One column is let pass (the centre of an odd number of lines is rounded in either direction),
+    and so is what a transform leaves of zeros.
+    """
+    width = kspace.shape[-1]
+    edges = [*range(padding[0]), *range(width - padding[1], width)]
+    columns = np.abs(kspace[..., edges]).max(tuple(range(kspace.ndim - 1)), initial=0)
+    if edges and (columns > 1e-6 * np.abs(kspace).max(initial=0)).sum() > 1:
+        raise InputError(
+            f"{path}: 'ismrmrd_header' says that the first {padding[0]} and the last {padding[1]} "
+            "columns of 'kspace' were never acquired (encodedSpace, center, maximum), but they "
+            "hold samples: mend the header or the array."
+        )
+
+
+def _read_mask(file: h5py.File, width: int) -> np.ndarray | None:
+    if "mask" not in list(file):  # a broken link is listed
         return None
-    mask = np.asarray(file["mask"]).reshape(-1).astype(bool)
+    mask = hdf5.array(file, "mask", "buif", "zeros and ones, (W,)", range(1, 6))[()].reshape(-1)
     if len(mask) != width:
         raise InputError(
-            f"{path}: 'mask' has {len(mask)} entries for {width} columns of k-space: they must "
-            "agree."
+            f"{file.filename}: 'mask' has {len(mask)} entries for {width} columns of k-space: they "
+            "must agree."
         )
+    if not np.isin(mask, (0, 1)).all():
+        raise InputError(f"{file.filename}: 'mask' holds more than zeros and ones: export it anew.")
     if not mask.any():
-        raise InputError(f"{path}: 'mask' keeps no column of k-space: take the file out.")
-    return mask
+        raise InputError(f"{file.filename}: 'mask' keeps no column of k-space: take the file out.")
+    return mask.astype(bool)
 
 
-def _read_target(
-    file: h5py.File, path: Path, single_coil: bool, part: slice, mask: np.ndarray | None
-) -> np.ndarray | None:
+def _reference_of(
+    file: h5py.File, single_coil: bool, slices: int, mask: np.ndarray | None
+) -> h5py.Dataset | None:
     name = "reconstruction_esc" if single_coil else "reconstruction_rss"
-    if name in file:
-        return file[name][part].astype(np.float32, copy=False)
-    if mask is None:
+    if name not in list(file):
+        if mask is not None:
+            return None
         raise InputError(
-            f"{path}: the dataset '{name}' is missing: without it (and without a 'mask', as test "
-            "files have) there is nothing to compare with."
+            f"{file.filename}: the dataset '{name}' is missing: without it (and without a 'mask', "
+            "as test files have) there is nothing to compare with."
         )
-    return None
+    like = "real, one picture a slice, (slices, h, w)"
+    stored = hdf5.array(file, name, "fiu", like, (3,))
+    if len(stored) != slices:
+        raise InputError(
+            f"{file.filename}: '{name}' has {len(stored)} pictures for {slices} slices of k-space: "
+            "it must hold one picture a slice."
+        )
+    return stored

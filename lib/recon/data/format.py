@@ -133,15 +133,26 @@ def read_header(xml: str | bytes, width: int) -> tuple[tuple[int, int], tuple[in
     Raises
     ------
     ValueError
-        When the XML is malformed or lacks a field.
+        When the XML is malformed, lacks a field, or contradicts the width.
     """
     limits = ["encoding", "encodingLimits", "kspace_encoding_step_1"]
     try:
         root = etree.fromstring(xml)
         h, w = (int(et_query(root, ["encoding", "reconSpace", "matrixSize", a])) for a in "xy")
         encoded = int(et_query(root, ["encoding", "encodedSpace", "matrixSize", "y"]))
-        left = encoded // 2 - int(et_query(root, [*limits, "center"]))
-        right = width - (left + int(et_query(root, [*limits, "maximum"])) + 1)
+        center, maximum = (int(et_query(root, [*limits, name])) for name in ("center", "maximum"))
     except (etree.ParseError, RuntimeError, TypeError) as error:
         raise ValueError(str(error)) from None
+    if min(h, w) < 1:
+        raise ValueError(f"reconSpace is {h} x {w}")
+    if encoded != width:
+        raise ValueError(f"encodedSpace has {encoded} columns, the array {width}")
+    left = encoded // 2 - center
+    right = width - (left + maximum + 1)
+    # The centre of an odd number of lines is rounded up or down.
+    if min(left, right) < -1 or left + right >= width:
+        raise ValueError(
+            f"center {center} and maximum {maximum} leave {left} and {right} columns of padding "
+            f"beside {width} columns"
+        )
     return (h, w), (max(0, left), max(0, right))

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from recon.data.fastmri import Volume, make_target, read_volume
+from recon.data.fastmri import Volume, make_target, read_full
 from recon.data.inserted import Pair, middle_slices
 from recon.data.maps import coil_maps
 from recon.data.simulate import fill
@@ -91,7 +91,7 @@ def _with_lesions(
     path: Path, name: str, wishes: list[Wish], slices: int, draw: tuple[int, int]
 ) -> Volume:
     """The middle slices of a scan, with lesions."""
-    volume = read_volume(path)
+    volume = read_full(path)
     numbers = middle_slices(len(volume.kspace), slices)
     kspace, lesions = volume.kspace[numbers], []
     own = int(hashlib.sha256(path.stem.encode()).hexdigest()[:8], 16)

@@ -149,7 +149,9 @@ def measure(
     virtual_coils : int
         Compress to this number (section III-E of Chen 2022); 0 keeps the coils as they are.
     calibration : int
-        Side of the centre that the compression is computed from; 0 takes all that is sampled.
+        Side of the centre that the compression is computed from. 0 takes all that is sampled,
+        with columns that joined the centre by chance; training and scores leave those out
+        (`steady_calibration_size`).
     sensitivities : Tensor, optional
         Maps of the (virtual) coils, from `recon.data.maps.coil_maps`.
 

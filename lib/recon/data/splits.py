@@ -3,9 +3,8 @@
 import hashlib
 from pathlib import Path
 
-import h5py
-
-from recon.data.fastmri import list_volumes, volume_shape
+from recon.data import hdf5
+from recon.data.fastmri import check, list_volumes
 from recon.data.manifest import Manifest, load_manifest
 from recon.data.simulate import simulate
 from recon.data.volumes import simulate_nifti
@@ -43,8 +42,8 @@ def open_split(
     Raises
     ------
     InputError
-        For an unknown set or split, a task that the set doesn't have, and an unusable folder, such
-        as one of a single patient that is to be trained on.
+        For an unknown set or split, a task that the set doesn't have, an unusable folder, such as
+        one of a single patient that is to be trained on, and a file that `fastmri.check` refuses.
     """
     manifest = load_manifest(name)
     if task not in manifest.tasks:
@@ -81,13 +80,7 @@ def _files(manifest: Manifest, root: Path, task: str, split: str) -> list[Path]:
     else:
         paths = _share(list_volumes(root), split, root)
     for path in paths:
-        coils = volume_shape(path)[1]
-        if (coils == 1) != (task == "singlecoil"):
-            other = "singlecoil" if coils == 1 else "multicoil"
-            raise InputError(
-                f"{path}: 'kspace' has {coils} {'coil' if coils == 1 else 'coils'}, which does not "
-                f"fit task={task!r}: pass task={other!r}."
-            )
+        check(path, task)
     return paths
 
 
@@ -121,9 +114,5 @@ def _share(paths: list[Path], split: str, root: Path) -> list[Path]:
 
 def _patient(path: Path) -> str:
     """The attribute ``patient_id`` of a file, as fastMRI's have it; empty where there is none."""
-    volume_shape(path)  # a file that cannot be read gets its one sentence
-    with h5py.File(path, "r") as file:
-        found = file.attrs.get("patient_id", "")
-    if isinstance(found, h5py.Empty):
-        return ""
-    return (found.decode(errors="replace") if isinstance(found, bytes) else str(found)).strip()
+    with hdf5.opened(path) as file:
+        return hdf5.text(file, "patient_id")

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
-import h5py
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from recon.classical.interpolation import reduce, whole_crop
+from recon.data import hdf5
 from recon.data.measurement import Measurement, seed_of
 from recon.data.volumes import read_upright
 from recon.errors import InputError
@@ -42,27 +42,21 @@ def read_images(path: Path) -> np.ndarray:
     InputError
         For a file that cannot be read or holds no such images.
     """
-    try:
-        with h5py.File(path, "r") as file:
-            name = next((field for field in FIELDS if field in file), None)
-            if name is None:
-                raise InputError(
-                    f"{path}: neither {' nor '.join(FIELDS)} is there, so there is nothing to "
-                    "reduce: pass fully sampled files"
-                )
-            images = file[name][()].astype(np.float32)
-    except OSError as error:
-        reason = str(error).split(", errno")[0]
-        raise InputError(f"{path} cannot be read ({reason}): fetch it again.") from error
-    if images.ndim != 3 or not np.isfinite(images).all():
-        raise InputError(f"{path}: '{name}' must be finite, (slices, height, width).")
-    return images
+    with hdf5.opened(path) as file:
+        name = next((field for field in FIELDS if field in list(file)), None)
+        if name is None:
+            raise InputError(
+                f"{path}: neither {' nor '.join(FIELDS)} is there, so there is nothing to "
+                "reduce: pass fully sampled files"
+            )
+        stored = hdf5.array(file, name, "fiu", "finite, (slices, height, width)", (3,))
+        return hdf5.samples(stored, (), np.float32)
 
 
 def read_contrast(path: Path) -> str:
     """The file's name of its contrast, such as ``CORPD_FBK``; ``unknown`` where it has none."""
-    with h5py.File(path, "r") as file:
-        return str(file.attrs.get("acquisition", "unknown"))
+    with hdf5.opened(path) as file:
+        return hdf5.text(file, "acquisition") or "unknown"
 
 
 def grey(images: np.ndarray) -> Tensor:

@@ -1,4 +1,4 @@
-"""Other roads into fastMRI files: a head in a NIfTI file, and k-space somebody measured.
+"""Another road into fastMRI files: a head in a NIfTI file.
 
 A NIfTI volume holds magnitudes that a scanner has already combined, filtered and interpolated. Put
 through the simulated scanner it becomes k-space of real anatomy, yet kinder than a real scan: such
@@ -9,19 +9,18 @@ import hashlib
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from zipfile import BadZipFile
 
 import nibabel as nib
 import numpy as np
 from nibabel.orientations import apply_orientation, axcodes2ornt, ornt_transform
 from scipy.ndimage import affine_transform
 
-from recon.data.fastmri import Volume, make_target, write_volume
+from recon.data.fastmri import Volume
 from recon.data.manifest import Manifest
 from recon.data.simulate import Plan, fill, scan_body, set_folder
 from recon.errors import InputError
 
-__all__ = ["axial_slices", "import_kspace", "read_upright", "simulate_nifti", "write_measured"]
+__all__ = ["axial_slices", "read_upright", "simulate_nifti"]
 
 
 def simulate_nifti(manifest: Manifest, root: Path, task: str, profile: str, split: str) -> Path:
@@ -163,114 +162,3 @@ def axial_slices(manifest: Manifest, path: Path, profile: str) -> np.ndarray:
             )
         slices[i] = affine_transform(plane.mean(0), step, offset, (height, 2 * width), order=3)
     return np.maximum(slices, 0)
-
-
-def write_measured(
-    kspace: np.ndarray, path: Path | str, contrast: str = "UNKNOWN", patient: str = ""
-) -> None:
-    """Write measured k-space to a fastMRI file.
-
-    Columns of zeros at the edges count as never acquired (padding). When other whole columns are
-    zero the data are undersampled: the file gets a mask and no reference image.
-
-    Parameters
-    ----------
-    kspace : np.ndarray
-        ``(coils, H, W)`` or ``(slices, coils, H, W)`` complex, centred; W is the direction to be
-        undersampled. The whole picture is kept: readout oversampling is not looked for.
-    path : Path
-        Where the ``.h5`` file goes.
-    contrast : str
-        The attribute ``acquisition``.
-    patient : str
-        The attribute ``patient_id``: files that share it are never split into training and test.
-        By default a hash of the file's name.
-
-    Raises
-    ------
-    InputError
-        For an array of another kind, or one that is undersampled along both axes.
-    """
-    path = Path(path)
-    kspace = np.asarray(kspace)
-    if kspace.ndim not in (3, 4) or not np.iscomplexobj(kspace):
-        raise InputError(
-            f"{path.stem}: k-space is {kspace.dtype} of shape {kspace.shape}: it must be complex, "
-            "(coils, H, W) or (slices, coils, H, W)."
-        )
-    if not np.isfinite(kspace).all() or not kspace.any():
-        raise InputError(
-            f"{path.stem}: k-space is empty or holds NaN or infinite samples: export it again."
-        )
-    kspace = kspace.astype(np.complex64).reshape(-1, *kspace.shape[-3:])
-    zero = (kspace == 0).all(axis=(0, 1))  # (H, W)
-    columns = ~zero.all(axis=0)
-    if zero[:, columns].mean() > 0.02:
-        raise InputError(
-            f"{path.stem}: {zero[:, columns].mean():.0%} of the samples in measured columns are "
-            "zero: only whole columns may be left out, so pass fully sampled k-space."
-        )
-    first, last = np.flatnonzero(columns)[[0, -1]]
-    whole = columns[first : last + 1].all()
-    crop = kspace.shape[-2:]
-    write_volume(
-        path,
-        Volume(
-            name=path.stem,
-            kspace=kspace,
-            target=make_target(kspace, crop) if whole else None,
-            contrast=contrast,
-            crop=crop,
-            padding=(int(first), int(len(columns) - 1 - last)),
-            single_coil=kspace.shape[1] == 1,
-            mask=None if whole else columns,
-            attributes={"patient_id": patient} if patient else {},
-        ),
-    )
-
-
-def import_kspace(
-    path: Path | str, folder: Path | str, contrast: str = "UNKNOWN", swap: bool = False
-) -> Path:
-    """Turn a ``.npz`` (array ``kspace``, or its only one) or ``.npy`` file into a fastMRI file.
-
-    Parameters
-    ----------
-    path, folder : Path
-    contrast : str
-        Acquisition, as fastMRI names it.
-    swap : bool
-        Exchange rows and columns, so that the other axis becomes the one to leave lines out of. A
-        fully sampled slice can be tested in both directions.
-
-    Returns
-    -------
-    Path
-        ``folder/<name>.h5`` or ``folder/<name>_swapped.h5``; see `write_measured` for what is
-        refused.
-    """
-    path, folder = Path(path), Path(folder)
-    if not path.is_file():
-        raise InputError(f"{path} is no file: pass a .npy or .npz file with k-space.")
-    try:
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.lib.npyio.NpzFile):
-            with loaded:
-                names = loaded.files
-                key = "kspace" if "kspace" in names or len(names) != 1 else names[0]
-                loaded = loaded[key]
-    except KeyError:
-        raise InputError(
-            f"{path} holds {', '.join(names) or 'nothing'}: name the array 'kspace'."
-        ) from None
-    except (OSError, EOFError, ValueError, BadZipFile) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(
-            f"{path} is no readable .npy or .npz file ({reason}): export it again."
-        ) from None
-    if swap and loaded.ndim >= 2:
-        loaded = loaded.swapaxes(-2, -1)
-    target = folder / f"{path.stem}{'_swapped' * swap}.h5"
-    patient = hashlib.sha256(path.stem.encode()).hexdigest()  # swapped or not
-    write_measured(loaded, target, contrast, patient)
-    return target

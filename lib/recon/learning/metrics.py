@@ -130,8 +130,8 @@ def mask_and_calibration(volume: Volume, plan: Sampling, seed: int) -> tuple[Ten
     """A volume's mask ``(width,)``, centred, and the side of the centre that calibrates its coils.
 
     Columns that joined the centre by chance do not calibrate here, whatever the methods are, so a
-    method's score does not depend on which others take part. Training of networks without maps
-    (`recon.data.samples`) has a rule of its own: it takes those columns too.
+    method's score does not depend on which others take part, and networks learn from measurements
+    calibrated alike (`recon.data.samples.measure_slice`).
     """
     mask = draw_mask(volume, plan, seed_of(seed, volume.name))
     return mask, steady_calibration_size(volume, plan, mask)

@@ -31,7 +31,8 @@ def residuals(
     Parameters
     ----------
     methods, paths, plan, virtual_coils, seed, device
-        As for `recon.learning.metrics.evaluate_methods`, and with the same masks.
+        As for `recon.learning.metrics.evaluate_methods`, and with the same masks; virtual coils
+        are calibrated on all of the centre, columns that joined it by chance among them.
 
     Returns
     -------

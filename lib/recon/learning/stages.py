@@ -48,7 +48,7 @@ def missing_kspace(
         Factor to the file's units.
     """
     acquired = restrict(torch.ones_like(mask), volume.padding)
-    # The same calibration region gives the same virtual coils.
+    # One region for both gives the same virtual coils: all of the centre, as in `residuals`.
     size = max(1, calibration_size(mask, min(volume.kspace.shape[-2], volume.crop[0])))
     part = measure(volume, index, mask, virtual_coils, size)
     whole = measure(volume, index, acquired, virtual_coils, size)

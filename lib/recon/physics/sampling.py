@@ -43,7 +43,8 @@ def make_mask(
     accel : float
         Nominal acceleration R, more than 1.
     center_fraction : float
-        Share of the columns, in (0, 1/R), that the fully sampled centre takes.
+        Share of the columns, in (0, 1/R), that the fully sampled centre takes; rounded to columns
+        it must be at least one, and fewer than W/R.
     mask_type : {"random", "equispaced", "equispaced_fraction"}
         Law of the other columns. ``equispaced`` undershoots R, because it adds the centre on top;
         ``equispaced_fraction`` corrects for that.
@@ -68,6 +69,12 @@ def make_mask(
         raise ValueError(
             f"center_fraction is {center_fraction}; it must lie between 0 and 1/accel = "
             f"{1 / accel:.3f}, or the centre alone uses up the scan time"
+        )
+    centre = round(width * center_fraction)  # as the fastmri library rounds
+    if not 1 <= centre < width / accel:
+        raise ValueError(
+            f"center_fraction is {center_fraction}, which of {width} columns is {centre}; it must "
+            f"be at least one column and fewer than width/accel = {width / accel:.1f}"
         )
     if mask_type == "equispaced" and accel != int(accel):
         raise ValueError(f"accel is {accel}; equispaced columns need a whole number")
