@@ -639,7 +639,7 @@ if samples:
 from recon.results.html import Html
 
 if test_root:
-    real = open_volumes(open_oct("oct_folders", "test", data_root=test_root))
+    real = open_volumes(open_oct("oct_folders", "all", data_root=test_root))
     real_scores = evaluate({**filters, **learnt}, real)
     place = {**constants, "data": "oct_folders"}
     real_rows = summarise(real_scores, [("hdcyclegan", "raw")], **place)
