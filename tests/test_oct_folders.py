@@ -124,6 +124,12 @@ def test_public_layouts(tmp_path):
     (kermany / "00.png").rename(kermany / "DRUSEN-53018-1.png")
     domains = open_oct("kermany_2018", "test", data_root=tmp_path / "kermany")
     assert len(domains.high) == 1 and not domains.low
+    (kermany.parent / "CNV").mkdir()
+    (kermany.parent / "again").symlink_to(kermany.parent)
+    assert open_oct("kermany_2018", "test", data_root=tmp_path / "kermany") == domains
+    (kermany / "._DRUSEN-53018-1.png").touch()
+    (kermany / "notes.txt").touch()
+    refused(lambda: open_oct("kermany_2018", "test", data_root=tmp_path / "kermany"), "'notes.txt'")
 
 
 def test_unusable_folders(tmp_path):

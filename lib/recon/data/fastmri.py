@@ -32,7 +32,7 @@ __all__ = [
 
 
 def list_volumes(folder: Path | str) -> list[Path]:
-    """The HDF5 files of a folder, sorted; see `recon.data.folders` for what it may hold.
+    """The HDF5 files of a folder, sorted as texts; see `recon.data.folders` for what it may hold.
 
     Raises
     ------
@@ -42,7 +42,7 @@ def list_volumes(folder: Path | str) -> list[Path]:
     found = files_of(folder, (".h5",))
     if not found:
         raise InputError(f"{folder} is empty: put fastMRI-format .h5 files into it.")
-    return found
+    return sorted(found)
 
 
 def volume_shape(path: Path | str) -> tuple[int, int, int, int]:

@@ -88,8 +88,8 @@ def _two_folders(roots: list[Path], split: str, everything: bool) -> tuple[list[
     """Pairs of two domains, and whether they are of this split already."""
     done = False
     if len(roots) == 1 and (roots[0] / split).is_dir() and not (roots[0] / "high").is_dir():
-        beside = {"train", "val", "test"} if not everything else {split}
-        if others := [path.name for path in entries(roots[0]) if path.name not in beside]:
+        others = [path.name for path in entries(roots[0]) if path.is_dir() and path.name != split]
+        if everything and others:
             raise InputError(
                 f"{roots[0]} holds {others[0]!r} beside {split!r}: pass the one that is meant."
             )
@@ -184,12 +184,14 @@ def _images(root: Path, split: str) -> tuple[list[Pair], bool]:
     """Kermany 2018: single images in folders by diagnosis, named DIAGNOSIS-patient-number."""
     official = root / split
     top = official if official.is_dir() else root
-    files, folders = [], [top]
+    files, folders, seen = [], [top], set()  # a link may lead back
     while folders:
-        found = entries(folders.pop(0))
-        inner = [path for path in found if path.is_dir()]
-        files += by_name([path for path in found if path not in inner], tuple(FORMATS)).values()
-        folders += inner
+        found, inner = entries(folders[0]), []
+        if folders[0].resolve() not in seen:
+            inner = [path for path in found if path.is_dir()]
+            files += by_name([path for path in found if path not in inner], tuple(FORMATS)).values()
+        seen.add(folders[0].resolve())
+        folders = inner + folders[1:]
     if not files:
         raise InputError(f"{top} holds no image: pass the folder that holds the diagnoses.")
     pairs = [((f.stem.split("-") + ["", ""])[1] or f.stem, f, None) for f in files]
