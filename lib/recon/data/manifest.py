@@ -150,6 +150,14 @@ def verify(manifest: Manifest, root: Path | str) -> list[str]:
     root = Path(root).expanduser()
     if not root.is_dir():
         return [f"{root} is no folder: pass the one that holds the data set."]
+    try:
+        return _problems(manifest, root)
+    except OSError as error:
+        return [f"{error.filename or root} cannot be read ({error.strerror}): make it readable."]
+
+
+def _problems(manifest: Manifest, root: Path) -> list[str]:
+    """See `verify`."""
     problems = [p for entry in manifest.files for p in _check_file(root, entry)]
     seen = False
     for name, split in manifest.splits.items():
@@ -221,15 +229,10 @@ def _check_file(root: Path, entry: dict[str, Any]) -> Iterator[str]:
         )
     elif not path.stat().st_size:
         yield f"{path} is empty: fetch it again."
-    elif "sha256" in entry:
-        try:
-            found = _sha256(path)
-        except OSError as error:
-            yield f"{path} cannot be read ({error.strerror}): make it readable."
-        else:
-            if found != entry["sha256"]:
-                wanted = entry["sha256"][:12]
-                yield f"{path}: its SHA-256 begins {found[:12]}, not {wanted}: fetch it again."
+    elif "sha256" in entry and (found := _sha256(path)) != entry["sha256"]:
+        yield (
+            f"{path}: its SHA-256 begins {found[:12]}, not {entry['sha256'][:12]}: fetch it again."
+        )
 
 
 def _check_delivered(root: Path) -> Iterator[str]:

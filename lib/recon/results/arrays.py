@@ -11,7 +11,7 @@ __all__ = ["read_picture"]
 
 def read_picture(path: Path | str, axes: int) -> np.ndarray:
     """An array of real numbers, read from the disk where it is looked at; `InputError` if none."""
-    path = Path(path)
+    path = Path(path).expanduser()
     if not path.is_file():
         raise InputError(f"{path} is no file: pass a .npy file of a picture.")
     try:

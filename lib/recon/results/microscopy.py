@@ -1,6 +1,5 @@
 """Pictures of a microscopy volume, and the table of runs on one that is larger than memory."""
 
-from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -39,7 +38,7 @@ def beside(blurred: Any, sharp: Any, real: str) -> Figure:
         f"maximum of {blurred.shape[0]} slices": blurred[zoom].max(0),
     }
     if real:
-        volume = read_picture(Path(real).expanduser(), 3)
+        volume = read_picture(real, 3)
         images["measured, mouse brain"] = np.asarray(volume[volume.shape[0] // 2])
         if not np.isfinite(images["measured, mouse brain"]).all():
             raise InputError(f"{real}: the slice in the middle holds NaN or infinite voxels.")
