@@ -27,14 +27,8 @@ __all__ = [
 ]
 
 # By suffix, the one decoder that may open such a file, whatever it holds.
-FORMATS = {
-    ".png": "PNG",
-    ".tif": "TIFF",
-    ".tiff": "TIFF",
-    ".jpg": "JPEG",
-    ".jpeg": "JPEG",
-    ".bmp": "BMP",
-}
+FORMATS = {".png": "PNG", ".tif": "TIFF", ".jpg": "JPEG", ".bmp": "BMP"}
+FORMATS |= {".tiff": "TIFF", ".jpeg": "JPEG"}
 LARGEST = 1 << 26  # pixels of a B-scan
 Crop = tuple[slice, slice]
 

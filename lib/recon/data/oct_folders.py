@@ -186,12 +186,13 @@ def _images(root: Path, split: str) -> tuple[list[Pair], bool]:
     top = official if official.is_dir() else root
     files, folders, seen = [], [top], set()  # a link may lead back
     while folders:
-        found, inner = entries(folders[0]), []
-        if folders[0].resolve() not in seen:
+        folder = folders.pop(0)
+        if (place := folder.resolve()) not in seen:
+            seen.add(place)
+            found = entries(folder)
             inner = [path for path in found if path.is_dir()]
             files += by_name([path for path in found if path not in inner], tuple(FORMATS)).values()
-        seen.add(folders[0].resolve())
-        folders = inner + folders[1:]
+            folders = inner + folders
     if not files:
         raise InputError(f"{top} holds no image: pass the folder that holds the diagnoses.")
     pairs = [((f.stem.split("-") + ["", ""])[1] or f.stem, f, None) for f in files]
@@ -236,25 +237,23 @@ def _check_different(high: Path, low: Path, *volumes: dict[Key, Path]) -> None:
 def _check_pairs(high: list[Path], low: list[Path]) -> None:
     """Refuse pairs that cannot show the same positions: other counts, names or sizes."""
     for pair in zip(high, low, strict=True):
-        counts, sizes, names = [], [], []
+        sizes, names = [], []
         for path in pair:
             files = image_files(path) if path.is_dir() else [path]
-            counts.append(len(files))
             names.append({name_key(file.stem): file for file in files})
             sizes.append(" x ".join(map(str, read_image(files[0]).shape)))
-        lone = sorted(names[0].keys() ^ names[1].keys()) if all(p.is_dir() for p in pair) else []
-        first = f"; {names[lone[0] not in names[0]][lone[0]]} has no partner" if lone else ""
-        if lone and counts[0] == counts[1]:
-            raise InputError(
-                f"{pair[1]} has other B-scans than {pair[0]}{first} of its name: call those of one "
-                "position alike, or give the volumes different names."
-            )
-        for what, (a, b) in (("B-scans", counts), ("pixels", sizes)):
-            if a != b:
-                raise InputError(
-                    f"{pair[1]} has {b} {what} where {pair[0]} has {a}{first}: volumes of one name "
-                    "are pairs, so make them agree, or give them different names."
-                )
+        a, b = map(len, names)
+        wrong = f"{pair[1]} has {sizes[1]} pixels where {pair[0]} has {sizes[0]}"
+        alone = sorted(names[0].keys() ^ names[1].keys())
+        if alone and (a != b or all(path.is_dir() for path in pair)):
+            first = names[alone[0] not in names[0]][alone[0]]
+            wrong = f"{first} has no partner: {pair[1]} has {b} B-scans where {pair[0]} has {a}"
+        elif sizes[0] == sizes[1]:
+            continue
+        raise InputError(
+            f"{wrong}: volumes of one name are pairs, so make them agree (B-scans of one position "
+            "have one name), or give them different names."
+        )
 
 
 def noise_level(paths: list[Path]) -> float:
