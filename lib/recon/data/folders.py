@@ -70,8 +70,8 @@ def by_name(found: Sequence[Path], suffixes: Sequence[str] = ()) -> dict[Key, Pa
     for path in others:
         if path.suffix.lower() != ".json" or name_key(path.stem) not in named:
             raise InputError(
-                f"{path.parent} holds {path.name!r}, which is no {suffixes[0]} file: move it out, "
-                "so that the folder holds nothing else."
+                f"{path.parent} holds {path.name!r}, which is no {' or '.join(suffixes)} file: "
+                "move it out, so that the folder holds nothing else."
             )
     return named
 
