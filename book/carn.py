@@ -110,12 +110,13 @@ chosen
 # %%
 from recon.classical.interpolation import enlarge, reduce
 from recon.data.splits import open_split
-from recon.data.super_resolution import Pairs, grey, read_images
+from recon.data.super_resolution import Pairs, grey, head_slices, read_images
 from recon.results.source import source
 
 test_files = open_split(data, task, "val", profile, data_root)
 train_files = open_split(data, task, "train", profile, data_root)[: chosen.train or None]
 pairs = Pairs(train_files, scale, chosen.crop, seed)
+real_slices = head_slices(real_root) if real_root else {}
 print(f"{len(train_files)} volumes ({len(pairs)} slices) to train, {len(test_files)} to test;")
 print("slices of", " x ".join(map(str, read_images(test_files[0]).shape[1:])), "pixels")
 source(enlarge, reduce)
@@ -469,10 +470,8 @@ comparison = figures.comparison(drawn, middle["target"], scores=titles)
 # is only partly recorded, and interpolated or filtered images can flatter a method {cite:p}`shimron2022`.
 
 # %%
-from recon.data.super_resolution import head_slices
-
 if real_root:
-    real = score_stacks(methods, head_slices(real_root), scale, where)
+    real = score_stacks(methods, real_slices, scale, where)
     rows += summarise(real, [], "slice", **{**constants, "data": "real_slices"})
     display(super_resolution.orders(rows, paper, scale))
 else:

@@ -42,6 +42,7 @@ device = "auto"  # auto, cpu, cuda
 # %%
 from recon.data.isotropic import SOURCES, open_heads, read_head
 from recon.results import parameters
+from recon.results.arrays import read_picture
 
 rules = {
     "profile": parameters.MRI["profile"],
@@ -107,6 +108,10 @@ asked = factors.split(",")
 affordable = [int(word) for word in asked if word.isdigit()] or [2, 3, 4, 5]
 affordable = chosen.factors if "profile" in asked else sorted(set(affordable))
 paths = open_heads(data, volumes or chosen.volumes, chosen.pixels, seed, data_root)
+for path in paths:  # a head that cannot be used is found before anything is trained
+    read_head(path, data)
+if microscopy:
+    read_picture(microscopy, 3)
 Markdown(f"{len(paths)} head(s), factors {', '.join(map(str, affordable))}.")
 
 # %% [markdown]

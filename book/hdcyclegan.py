@@ -96,9 +96,12 @@ replace(lesson, schedule=schedule)
 
 # %%
 from recon.data.oct import open_oct, read_bscans
+from recon.learning.denoising import open_volumes
 
 parts = {s: open_oct(data, s, profile, data_root, seed) for s in ("train", "val", "test")}
 train, val, test = parts.values()
+if test_root:  # what cannot be scored is found before anything is trained
+    real = open_volumes(open_oct("oct_folders", "all", data_root=test_root))
 shape = read_bscans(test.high[0]).shape[1:]
 counts = ", ".join(f"{len(part.high)} and {len(part.low)} to {s}" for s, part in parts.items())
 Markdown(f"Volumes of high and of low noise: {counts}; B-scans of {shape[0]} x {shape[1]} pixels.")
@@ -228,7 +231,7 @@ source(DomainNorm.forward, start_from_input)
 # as the mean of the relative gains in the four scores of table 1 (defined below). The table gives them.
 
 # %%
-from recon.learning.denoising import open_volumes, relative_gain
+from recon.learning.denoising import relative_gain
 from recon.learning.training import pick_device
 from recon.learning.translation import denoise
 from recon.learning.translator import train_translator
@@ -639,7 +642,6 @@ if samples:
 from recon.results.html import Html
 
 if test_root:
-    real = open_volumes(open_oct("oct_folders", "test", data_root=test_root))
     real_scores = evaluate({**filters, **learnt}, real)
     place = {**constants, "data": "oct_folders"}
     real_rows = summarise(real_scores, [("hdcyclegan", "raw")], **place)

@@ -267,7 +267,7 @@ def run_chapter(**given):
 
 
 def test_the_chapter_on_folders_of_real_images_and_on_images_without_partners(pairs, tmp_path):
-    single = folder_of(tmp_path / "single", 0.08, 7000, volumes=2)
+    single = folder_of(tmp_path / "single", 0.08, 7000, volumes=4)
     names = run_chapter(data="oct_folders", data_root=str(pairs), test_root=str(single))
     run = store.load(next((pairs.parent / "runs").glob("hdcyclegan*.json")))
     assert np.isfinite([row["value"] for row in run.rows]).all()
@@ -276,6 +276,7 @@ def test_the_chapter_on_folders_of_real_images_and_on_images_without_partners(pa
     assert "oracle" not in methods and not len(names["thickness"])
     real = {row["metric"] for row in names["real_rows"]}
     assert real == {"cnr", "cnr_coded", "msr"}
+    assert len(names["real"]) == 4  # what is passed for testing is tested, all of it
     assert len(list((pairs.parent / "runs").glob("*_rating*"))) == 2
     assert names["rated"][1:] == ["wavelet", "hdcyclegan", "domain"]
     assert len(names["samples"]) == sum(len(v.pairs) for v in names["test_volumes"])

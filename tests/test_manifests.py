@@ -3,15 +3,22 @@
 import hashlib
 import json
 import re
+from dataclasses import replace
 
 import jsonschema
+import nibabel as nib
+import numpy as np
 import pytest
 import yaml
+from PIL import Image
 
 from recon.data import manifest
+from recon.data.fastmri import Volume, write_volume
 from recon.data.isotropic import SOURCES
 from recon.data.manifest import load_manifest, manifest_names, read_manifest, verify
+from recon.data.origins import voxel_ratio
 from recon.data.splits import open_split
+from recon.data.volumes import axial_slices
 from recon.errors import InputError
 from recon.paths import project_root
 from recon.results.parameters import declared
@@ -135,12 +142,19 @@ def test_files_that_are_no_manifests(tmp_path, tampered):
     refused(lambda: read_manifest(path), "other.yml", "name")
 
 
+def scan(path):
+    """A small fastMRI file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    kspace, target = np.ones((1, 2, 16, 8), np.complex64), np.ones((1, 8, 8), np.float32)
+    write_volume(path, Volume(path.stem, kspace, target, "AXT2", (8, 8), (0, 0), False))
+
+
 def set_of(tampered, tmp_path, names):
     """A manifest of a small set, and a whole copy of it."""
     root = tmp_path / "root"
     (root / "multicoil_val").mkdir(parents=True)
     for name in names:
-        (root / "multicoil_val" / name).write_text(name)
+        scan(root / "multicoil_val" / name)
     digest = hashlib.sha256("\n".join(sorted(names)).encode()).hexdigest()
     single = {"path": "extra.txt", "bytes": 5, "sha256": hashlib.sha256(b"extra").hexdigest()}
     (root / "extra.txt").write_text("extra")
@@ -169,6 +183,11 @@ def test_what_verify_finds(tampered, tmp_path):
     (root / "multicoil_val" / "c.h5").unlink()
     found("holds 1 files", "has 2")
     (root / "multicoil_val" / "a.h5").touch()
+    found("a.h5 is no whole HDF5 file")
+    (root / "multicoil_val" / "notes.txt").touch()
+    found("'notes.txt', which is no .h5 file")
+    (root / "multicoil_val" / "notes.txt").unlink()
+    scan(root / "multicoil_val" / "a.h5")
     (root / "extra.txt").write_text("exTra")
     found("extra.txt", "SHA-256", "fetch it again")
     (root / "extra.txt").write_text("longer than that")
@@ -213,6 +232,74 @@ def test_paths_that_leave_the_folder(tampered, tmp_path):
     (root / "multicoil_val").rmdir()
     (root / "multicoil_val").symlink_to(tmp_path / "outside")
     assert any("'multicoil_val' leaves the folder" in p for p in verify(made, root))
+
+
+OTHER = hashlib.sha256(b"other").hexdigest()
+
+
+@pytest.mark.parametrize(
+    "name, words",
+    [
+        ("a\0b", "null byte"),
+        ("n" * 5000, "too long.*mend the list"),
+        ("../" * 2000, "too long.*mend the list"),
+        ("loop", "loop"),
+        ("x" * (5 << 20), "longer than any list"),
+    ],
+)
+def test_hostile_lists_of_checksums(tampered, tmp_path, name, words):
+    made, root = set_of(tampered, tmp_path, ["a.h5"])
+    (root / "loop").symlink_to(root / "loop")
+    (root / "SHA256").write_text(f"{OTHER}  {name}\n")
+    (problem,) = verify(made, root)
+    assert re.search(words, problem, re.I) and len(problem) < 1000 and problem.endswith(".")
+
+
+def test_any_folder_is_read_before_it_is_called_well(tmp_path):
+    """Sets of which only the kind of file is known: empty folders and files are found."""
+    oct_sets, heads = ("oct_folders", "kermany_2018"), ("nifti_folder", "adni_phantom")
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    for name in (*oct_sets, *heads, "fastmri_folder", "duke_2013", "pku37"):
+        (problem,) = verify(load_manifest(name), empty)
+        assert str(empty) in problem and problem.endswith("."), problem
+    for suffix, names in ((".png", oct_sets), (".nii", heads), (".h5", ("fastmri_folder",))):
+        path = tmp_path / suffix[1:] / f"a{suffix}"
+        path.parent.mkdir()
+        for name in names:
+            path.touch()
+            assert path.name in verify(load_manifest(name), path.parent)[0]
+            if suffix == ".png":
+                Image.fromarray(np.eye(90, 80, dtype=np.uint8)).save(path)
+            elif suffix == ".nii":
+                nib.save(nib.Nifti1Image(np.ones((9, 9, 9), "i2"), np.eye(4)), path)
+            else:
+                scan(path)
+            assert verify(load_manifest(name), path.parent) == []
+            path.write_bytes(b"")
+    official = tmp_path / "official"
+    scan(official / "multicoil_train" / "a.h5")
+    assert verify(load_manifest("fastmri_folder"), official) == []
+    (official / "multicoil_train" / "b.h5").touch()
+    assert "b.h5" in verify(load_manifest("fastmri_folder"), official)[0]
+
+
+def test_a_known_file_without_a_checksum_is_not_empty(tampered, tmp_path):
+    path = tampered("studyforrest_t1", files=[{"path": "head.nii"}])
+    (tmp_path / "head.nii").touch()
+    (problem,) = verify(read_manifest(path), tmp_path)
+    assert problem.endswith("head.nii is empty: fetch it again.")
+
+
+def test_the_voxel_of_a_head_is_that_of_its_manifest_and_of_its_header(tmp_path):
+    made = load_manifest("studyforrest_t1")
+    finer = replace(made, settings=made.settings | {"voxel_mm": 0.35})
+    assert voxel_ratio(made, "quick") == pytest.approx(2.5)
+    assert voxel_ratio(finer, "quick") == pytest.approx(5)
+    nib.save(nib.Nifti1Image(np.ones((9, 9, 9), "i2"), np.eye(4)), tmp_path / "h.nii")
+    refused(lambda: axial_slices(made, tmp_path / "h.nii", "quick"), "1 mm .* 0.7 mm by voxel_mm")
+    plain = replace(made, settings={"span_mm": [1, 2]})
+    refused(lambda: axial_slices(plain, tmp_path / "h.nii", "quick"), "shows no head")
 
 
 def test_simulated_sets_have_nothing_to_verify(tmp_path):

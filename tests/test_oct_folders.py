@@ -2,12 +2,14 @@
 
 import re
 import shutil
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
-from PIL import Image
+from PIL import EpsImagePlugin, Image
 
 from recon.data.manifest import load_manifest, manifest_names
 from recon.data.oct import crop_back, open_oct, pad_to, read_bscans, read_truth
@@ -122,6 +124,12 @@ def test_public_layouts(tmp_path):
     (kermany / "00.png").rename(kermany / "DRUSEN-53018-1.png")
     domains = open_oct("kermany_2018", "test", data_root=tmp_path / "kermany")
     assert len(domains.high) == 1 and not domains.low
+    (kermany.parent / "CNV").mkdir()
+    (kermany.parent / "again").symlink_to(kermany.parent)
+    assert open_oct("kermany_2018", "test", data_root=tmp_path / "kermany") == domains
+    (kermany / "._DRUSEN-53018-1.png").touch()
+    (kermany / "notes.txt").touch()
+    refused(lambda: open_oct("kermany_2018", "test", data_root=tmp_path / "kermany"), "'notes.txt'")
 
 
 def test_unusable_folders(tmp_path):
@@ -170,6 +178,84 @@ def test_pairs_that_do_not_match(tmp_path):
         refused(lambda one=one: open_oct("oct_folders", "test", data_root=one), words)
 
 
+def renamed(folder, pattern, first=1):
+    """Number the B-scans of a volume, the last one first so that no name is taken."""
+    for k, path in reversed(list(enumerate(sorted(folder.iterdir())))):
+        path.rename(folder / pattern.format(k + first))
+
+
+def test_partners_go_by_name_with_numbers_as_numbers(tmp_path):
+    """b2 belongs to b02 and P3 to P03; where names differ, the first one alone is named."""
+    for k, name in enumerate(("P1_OD", "P2_OD", "P10_OD")):
+        speckled(tmp_path / "high" / name, 11, noise=0.15, seed=k)
+        speckled(tmp_path / "low" / name.replace("P", "P0"), 11, noise=0.05, seed=100 + k)
+        renamed(tmp_path / "high" / name, "b{}.png")
+        renamed(tmp_path / "low" / name.replace("P", "P0"), "b{:02}.png")
+    found = open_oct("oct_folders", "all", data_root=tmp_path)
+    assert found.paired and [p.name for p in found.high] == ["P1_OD", "P2_OD", "P10_OD"]
+    assert [p.name for p in found.low] == ["P01_OD", "P02_OD", "P010_OD"]
+    rows = read_bscans(found.high[0])
+    for number in (2, 10):  # the order of a volume is that of the numbers
+        alone = read_bscans(found.high[0] / f"b{number}.png")
+        np.testing.assert_array_equal(rows[number - 1], alone[0])
+    renamed(tmp_path / "low" / "P02_OD", "b{}.png", 2)
+    refused(
+        lambda: open_oct("oct_folders", "all", data_root=tmp_path),
+        "high/P2_OD/b1.png has no partner",
+    )
+    (tmp_path / "low" / "P02_OD" / "b12.png").unlink()
+    refused(lambda: open_oct("oct_folders", "all", data_root=tmp_path), "10 B-scans", "b1.png has")
+    shutil.rmtree(tmp_path / "low" / "P02_OD")
+    refused(lambda: open_oct("oct_folders", "all", data_root=tmp_path), "high/P2_OD has no partner")
+    speckled(tmp_path / "high" / "P02_OD", noise=0.15)
+    refused(lambda: open_oct("oct_folders", "all", data_root=tmp_path), "two files of one name")
+
+
+def test_eyes_of_one_patient_spelt_in_two_ways_stay_together(tmp_path):
+    for k in range(1, 7):
+        speckled(tmp_path / "high" / f"P{k}_OD", noise=0.15, seed=k)
+        speckled(tmp_path / "high" / f"P{k:02}_OS", noise=0.15, seed=10 + k)
+        for eye in ("OD", "OS"):
+            speckled(tmp_path / "low" / f"P{k}_{eye}", noise=0.05, seed=100 + k)
+    for split in SPLITS:
+        eyes = [p.name.split("_") for p in open_oct("oct_folders", split, data_root=tmp_path).high]
+        assert len(eyes) == 2 * len({int(patient[1:]) for patient, _ in eyes})
+
+
+def test_what_is_passed_for_testing_is_tested_all_of_it(tmp_path):
+    names = tuple(f"P{k}_OD" for k in range(1, 10))
+    root = two_domains(tmp_path / "nine", names)
+    assert len(open_oct("oct_folders", "test", data_root=root).high) == 2
+    found = open_oct("oct_folders", "all", data_root=root)
+    assert [p.name for p in found.high] == [*names] and found.paired
+    assert len(open_oct("oct_folders", "all", data_root=root / "high").high) == 9
+    refused(lambda: open_oct("simulated_retina", "all"), "no split 'all'")
+    given = two_domains(tmp_path / "given" / "test", ("one",)).parent
+    assert len(open_oct("oct_folders", "all", data_root=given).high) == 1
+    (given / "train").mkdir()  # of which it would say nothing
+    refused(lambda: open_oct("oct_folders", "all", data_root=given), "'train' beside 'test'")
+
+
+@pytest.mark.parametrize("stray", ["loose.png", "empty"])
+def test_a_domain_is_of_one_kind(tmp_path, stray):
+    root = two_domains(tmp_path)
+    if stray == "empty":
+        (root / "low" / stray).mkdir()
+    else:
+        shutil.copy(root / "low" / "a_1" / "00.png", root / "low" / stray)
+    refused(lambda: open_oct("oct_folders", "test", data_root=root), stray, "no folder of images")
+
+
+def test_eyes_of_pku_without_a_partner(tmp_path):
+    for name, folder in (("00010", "noisy"), ("0001", "clean"), ("0002", "clean")):
+        speckled(tmp_path / "x", 1)
+        (tmp_path / folder).mkdir(exist_ok=True)
+        (tmp_path / "x" / "00.png").rename(tmp_path / folder / f"{name}.png")
+    refused(lambda: open_oct("pku37", "test", data_root=tmp_path), "the eye of .*0002.png")
+    (tmp_path / "clean" / "0002.png").rename(tmp_path / "clean" / "0001b.png")
+    refused(lambda: open_oct("pku37", "test", data_root=tmp_path), "of the same eye")
+
+
 def test_domains_in_the_wrong_order(tmp_path):
     root = two_domains(tmp_path)
     swapped = f"{root / 'low'},{root / 'high'}"
@@ -207,6 +293,61 @@ def test_images_that_are_not_eight_bit_grey(tmp_path):
         refused(lambda name=name: read_bscans(tmp_path / name), name, word)
     (tmp_path / "empty").mkdir()
     refused(lambda: read_bscans(tmp_path / "empty"), "holds no image")
+
+
+POSTSCRIPT = b"""%!PS-Adobe-3.0 EPSF-3.0
+%%BoundingBox: 0 0 9 8
+%%EndComments
+showpage
+"""
+
+
+def header_only(width, height):
+    """A PNG file of a few bytes that promises many pixels."""
+    head = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    chunks = ((b"IHDR", head), (b"IDAT", zlib.compress(bytes(99))), (b"IEND", b""))
+    framed = (struct.pack(">I", len(c)) + k + c + struct.pack(">I", zlib.crc32(k + c))
+              for k, c in chunks)  # fmt: skip
+    return b"\x89PNG\r\n\x1a\n" + b"".join(framed)
+
+
+def test_the_suffix_names_the_decoder(tmp_path, monkeypatch):
+    started = []
+    monkeypatch.setattr(EpsImagePlugin, "Ghostscript", lambda *given, **_: started.append(given))
+    (tmp_path / "b0.png").write_bytes(POSTSCRIPT)
+    refused(lambda: read_bscans(tmp_path / "b0.png"), "b0.png", "does not hold PNG")
+    assert not started
+    grey = np.zeros((8, 9), np.uint8)
+    for name, kind in (("a.png", "TIFF"), ("b.tif", "PNG"), ("c.jpg", "BMP"), ("d.bmp", "GIF")):
+        Image.fromarray(grey).save(tmp_path / name, format=kind)
+        refused(lambda name=name: read_bscans(tmp_path / name), name, "does not hold")
+    Image.fromarray(grey).save(tmp_path / "e.gif")
+    refused(lambda: read_bscans(tmp_path / "e.gif"), "e.gif is no image that is read")
+
+
+@pytest.mark.parametrize("sides", [(30_000, 30_000), (8_200, 8_200), (2**31 - 1, 2**31 - 1)])
+def test_more_pixels_than_any_scanner_has(tmp_path, sides):
+    (tmp_path / "b.png").write_bytes(header_only(*sides))
+    refused(lambda: read_bscans(tmp_path / "b.png"), "b.png cannot be read", "pixels")
+
+
+@pytest.mark.filterwarnings("ignore")  # Pillow's own, about the damage
+def test_damaged_images_give_a_sentence(tmp_path):
+    """Bits and ends of each format, changed at random; what is still read has the right shape."""
+    grey, rng = np.arange(4096, dtype=np.uint8).reshape(64, 64), np.random.default_rng(3)
+    for suffix in ("png", "tif", "jpg", "bmp"):
+        path = tmp_path / f"b.{suffix}"
+        Image.fromarray(grey).save(path)
+        good = path.read_bytes()
+        for turn in range(60):
+            content = bytearray(good[: rng.integers(len(good)) if turn % 3 == 0 else len(good)])
+            for place in rng.integers(min(len(content), 200) or 1, size=3 if content else 0):
+                content[place] = rng.integers(256)
+            path.write_bytes(content)
+            try:
+                assert read_bscans(path).shape[0] == 1
+            except InputError as error:
+                assert "\n" not in str(error) and path.name in str(error)
 
 
 def test_every_grey_format_is_read_alike(tmp_path):

@@ -16,6 +16,7 @@ import h5py
 import numpy as np
 
 from recon.data import hdf5
+from recon.data.folders import files_of
 from recon.data.format import Volume, make_target, read_header, write_header
 from recon.errors import InputError
 
@@ -32,33 +33,17 @@ __all__ = [
 
 
 def list_volumes(folder: Path | str) -> list[Path]:
-    """The HDF5 files of a folder, sorted; hidden files such as .DS_Store are passed over.
+    """The HDF5 files of a folder, sorted as texts; see `recon.data.folders` for what it may hold.
 
     Raises
     ------
     InputError
         For a folder that is missing, unreadable or empty, or holds anything else.
     """
-    folder = Path(folder).expanduser()
-    if not folder.exists():
-        raise InputError(f"{folder} does not exist: pass the folder that holds the .h5 files.")
-    if not folder.is_dir():
-        raise InputError(f"{folder} is a file: pass the folder that holds the .h5 files.")
-    try:
-        entries = sorted(p for p in folder.iterdir() if not p.name.startswith("."))
-    except OSError as error:
-        raise InputError(
-            f"{folder} cannot be listed ({error.strerror}): make it readable."
-        ) from None
-    stray = [p.name for p in entries if p.suffix != ".h5" or not p.is_file()]
-    if stray:
-        raise InputError(
-            f"{folder} holds {stray[0]!r}, which is no .h5 file: move it out, so that the folder "
-            "holds nothing but volumes."
-        )
-    if not entries:
+    found = files_of(folder, (".h5",))
+    if not found:
         raise InputError(f"{folder} is empty: put fastMRI-format .h5 files into it.")
-    return entries
+    return sorted(found)
 
 
 def volume_shape(path: Path | str) -> tuple[int, int, int, int]:

@@ -1,6 +1,6 @@
 """Volumes with voxels as long as wide: simulated heads, a public head, or a folder of NIfTI files.
 
-All of them are NIfTI files that `recon.data.volumes.read_upright` turns the same way: axis 0 runs
+All of them are NIfTI files that `recon.data.nifti.read_upright` turns the same way: axis 0 runs
 from the vertex downwards, axis 1 from front to back, axis 2 from the patient's right to left.
 """
 
@@ -12,8 +12,9 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
+from recon.data.folders import files_of
 from recon.data.manifest import load_manifest
-from recon.data.volumes import read_upright
+from recon.data.nifti import SUFFIXES, read_upright
 from recon.errors import InputError
 from recon.paths import cache_dir
 from recon.phantoms import brain
@@ -56,7 +57,7 @@ def open_heads(name: str, count: int, pixels: int, seed: int = 0, root: str = ""
     if not root or not folder.is_dir():
         raise InputError(f"{name} is not simulated: pass the folder that holds it as data_root.")
     if name in FOLDERS:
-        paths = sorted([*folder.glob("*.nii"), *folder.glob("*.nii.gz")])[:count]
+        paths = files_of(folder, SUFFIXES)[:count]
     else:
         paths = [folder / load_manifest(name).files[0]["path"]]
     if not paths or not paths[0].is_file():

@@ -6,6 +6,8 @@ and for simulated sets the sizes to simulate. `verify` holds a copy on disk agai
 
 import hashlib
 import json
+import re
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +16,8 @@ from typing import Any
 import jsonschema
 import yaml
 
+from recon.data.fastmri import list_volumes, volume_shape
+from recon.data.folders import entries
 from recon.errors import InputError
 from recon.paths import project_root
 
@@ -26,6 +30,7 @@ __all__ = [
     "verify",
 ]
 
+SPLIT = "(single|multi)coil_(train|val|test)"  # folders of a set that has no names for them
 BLOCK = 1 << 22  # bytes read at once for a checksum
 
 
@@ -137,13 +142,22 @@ def verify(manifest: Manifest, root: Path | str) -> list[str]:
     -------
     list of str
         One sentence a problem; empty when nothing is wrong. A split of which no folder is there is
-        no problem as long as another one is, for one archive is often enough.
+        no problem as long as another one is, for one archive is often enough. Files that are not
+        known by a checksum are opened with the reader of their kind.
     """
-    if not manifest.splits and not manifest.files:
-        return []  # simulated, or any folder: there is nothing to hold it against
+    if manifest.kind.startswith("simulated"):
+        return []
     root = Path(root).expanduser()
     if not root.is_dir():
         return [f"{root} is no folder: pass the one that holds the data set."]
+    try:
+        return _problems(manifest, root)
+    except OSError as error:
+        return [f"{error.filename or root} cannot be read ({error.strerror}): make it readable."]
+
+
+def _problems(manifest: Manifest, root: Path) -> list[str]:
+    """See `verify`."""
     problems = [p for entry in manifest.files for p in _check_file(root, entry)]
     seen = False
     for name, split in manifest.splits.items():
@@ -152,16 +166,42 @@ def verify(manifest: Manifest, root: Path | str) -> list[str]:
             problems.append(escape)
         elif folder.is_dir():
             seen = True
-            problems += _check_names(folder, name, split)
+            problems += [*_check_names(folder, name, split), *_check_readable(manifest, folder)]
     if manifest.splits and not seen and not problems:
         wanted = ", ".join(split["folder"] for split in manifest.splits.values())
         problems.append(f"{root} holds none of the folders {wanted}: unpack an archive there.")
+    if not manifest.splits and not manifest.files:
+        inner = [p for p in entries(root) if re.fullmatch(SPLIT, p.name)]
+        problems += (p for folder in inner or [root] for p in _check_readable(manifest, folder))
     return problems + list(_check_delivered(root))
+
+
+def _check_readable(manifest: Manifest, root: Path) -> Iterator[str]:
+    """Everything in a folder, opened by the reader of this kind of set."""
+    from recon.data import isotropic, oct_files, oct_folders  # they read manifests themselves
+
+    try:
+        if manifest.kind == "fastmri":
+            paths, read = list_volumes(root), volume_shape
+        elif manifest.kind == "isotropic":
+            paths = isotropic.open_heads(manifest.name, sys.maxsize, 0, root=str(root))
+            read = isotropic.read_head
+        else:
+            domains = oct_folders.open_folders(manifest, str(root), "all")
+            paths, read = domains.high + domains.low, oct_files.read_bscans
+    except InputError as error:
+        paths, read = [], str
+        yield str(error)
+    for path in paths:
+        try:
+            read(path)
+        except InputError as error:
+            yield str(error)
 
 
 def _check_names(folder: Path, name: str, split: dict[str, Any]) -> Iterator[str]:
     """Completeness of a split: how many files, and which."""
-    names = sorted(p.name for p in folder.iterdir() if p.suffix == ".h5" and p.name[0] != ".")
+    names = sorted(path.name for path in entries(folder) if path.suffix.lower() == ".h5")
     if "files" in split and len(names) != split["files"]:
         yield (
             f"{folder} holds {len(names)} files where the split {name!r} has {split['files']}: "
@@ -187,6 +227,8 @@ def _check_file(root: Path, entry: dict[str, Any]) -> Iterator[str]:
             f"{path} has {path.stat().st_size} bytes where {entry['bytes']} are expected: fetch it "
             "again."
         )
+    elif not path.stat().st_size:
+        yield f"{path} is empty: fetch it again."
     elif "sha256" in entry and (found := _sha256(path)) != entry["sha256"]:
         yield (
             f"{path}: its SHA-256 begins {found[:12]}, not {entry['sha256'][:12]}: fetch it again."
@@ -197,6 +239,9 @@ def _check_delivered(root: Path) -> Iterator[str]:
     """Archives beside a ``SHA256`` file that came with them (lines of digest and name)."""
     listing = root / "SHA256"
     if not listing.is_file():
+        return
+    if listing.stat().st_size > BLOCK:
+        yield f"{listing} is longer than any list of archives: fetch it again."
         return
     for number, line in enumerate(listing.read_text(errors="replace").splitlines(), 1):
         digest, _, name = line.strip().partition(" ")
@@ -216,9 +261,16 @@ def _check_delivered(root: Path) -> Iterator[str]:
 def _inside(root: Path, relative: str) -> tuple[Path, str]:
     """A path below ``root``, or the sentence that says why it isn't."""
     path = root / relative
-    if path.resolve().is_relative_to(root.resolve()) and not Path(relative).is_absolute():
+    shown = repr(relative if len(relative) < 200 else f"{relative[:40]}...")
+    try:
+        inside = path.resolve().is_relative_to(root.resolve())
+        path.is_file()  # a name can be too long for the system
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = getattr(error, "strerror", None) or str(error).split(":")[0]
+        return path, f"{shown} cannot be the name of a file in {root} ({reason}): mend the list."
+    if inside and not Path(relative).is_absolute():
         return path, ""
-    return path, f"{relative!r} leaves the folder {root}: a manifest names files inside it only."
+    return path, f"{shown} leaves the folder {root}: a manifest names files inside it only."
 
 
 def _sha256(path: Path) -> str:

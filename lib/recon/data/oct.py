@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from recon.data.folders import entries
 from recon.data.manifest import load_manifest
 from recon.data.oct_files import (
     Crop,
@@ -37,8 +38,9 @@ def open_oct(
     name : str
         A data set whose task is denoising: ``simulated_retina``, ``simulated_retina_devices``,
         ``oct_folders``, ``duke_2013``, ``pku37``, ``kermany_2018``.
-    split : {"train", "val", "test"}
-        No patient is in two of them; ``val`` is for tuning.
+    split : {"train", "val", "test", "all"}
+        No patient is in two of the first three; ``val`` is for tuning. Of a real set, ``all`` is
+        for one that nothing is trained on: every volume.
     profile : {"quick", "standard", "paper"}
         Size of simulated sets; real images are what they are.
     data_root : Path
@@ -57,18 +59,16 @@ def open_oct(
             f"{name} is no set for denoising: pass data=simulated_retina, or oct_folders with a "
             "data_root."
         )
-    if split not in SPLITS:
-        raise InputError(f"there is no split {split!r}: choose one of {', '.join(SPLITS)}.")
+    known = SPLITS if manifest.kind == "simulated_oct" else (*SPLITS, "all")
+    if split not in known:
+        raise InputError(f"there is no split {split!r}: choose one of {', '.join(known)}.")
     if manifest.kind == "simulated_oct":
         if profile not in manifest.profiles:
             raise InputError(
                 f"{name} has no profile {profile!r}: choose one of {', '.join(manifest.profiles)}."
             )
         folder = simulate_oct(manifest, profile, split, seed)
-        volumes = [
-            sorted(p for p in (folder / domain).iterdir() if p.name[0] != ".")
-            for domain in ("high", "low")
-        ]
+        volumes = [entries(folder / domain) for domain in ("high", "low")]
         return Domains(*volumes, paired=True, simulated=True)
     if not str(data_root):
         raise InputError(

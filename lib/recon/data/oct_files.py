@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from recon.data.folders import files_of, regular_file
 from recon.errors import InputError
 
 __all__ = [
@@ -25,7 +26,10 @@ __all__ = [
     "read_image",
 ]
 
-SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp")
+# By suffix, the one decoder that may open such a file, whatever it holds.
+FORMATS = {".png": "PNG", ".tif": "TIFF", ".jpg": "JPEG", ".bmp": "BMP"}
+FORMATS |= {".tiff": "TIFF", ".jpeg": "JPEG"}
+LARGEST = 1 << 26  # pixels of a B-scan
 Crop = tuple[slice, slice]
 
 
@@ -72,12 +76,8 @@ class Truth:
 
 
 def image_files(folder: Path) -> list[Path]:
-    """Image files directly in a folder, sorted by name."""
-    return sorted(
-        path
-        for path in folder.iterdir()
-        if path.suffix.lower() in SUFFIXES and path.name[0] != "." and path.is_file()
-    )
+    """The image files of a folder, which holds nothing else, in the order of their numbers."""
+    return files_of(folder, tuple(FORMATS))
 
 
 def read_bscans(path: Path) -> np.ndarray:
@@ -118,16 +118,24 @@ def read_image(path: Path) -> np.ndarray:
     Raises
     ------
     InputError
-        For a file that is no image, and for colour, 16-bit and float images.
+        For a file that is no image of the kind that its suffix says, and for colour, 16-bit and
+        float images.
     """
+    path = Path(path)
+    regular_file(path)
+    kind = FORMATS.get(path.suffix.lower())
+    if kind is None:
+        raise InputError(f"{path} is no image that is read: export it as PNG or TIFF.")
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=(kind,)) as image:
             mode, pages = image.mode, getattr(image, "n_frames", 1)
+            if image.width * image.height > LARGEST:
+                raise Image.DecompressionBombError(f"{image.width} x {image.height} pixels")
             grey = np.asarray(image)
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist: pass an image or a folder of images.") from None
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
-        reason = " ".join(str(error).split())
+    except Exception as error:  # Pillow's decoders raise a dozen kinds for damaged files
+        reason = " ".join(str(error).split()) or type(error).__name__
+        if isinstance(error, UnidentifiedImageError):
+            reason = f"it does not hold {kind}"
         raise InputError(
             f"{path} cannot be read as an image ({reason}): export it again."
         ) from None

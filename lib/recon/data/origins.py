@@ -13,8 +13,6 @@ from recon.results.parameters import declared
 
 __all__ = ["origins", "padding_table", "voxel_ratio"]
 
-VOXEL = 0.7  # mm, of the one NIfTI file that there is: its name and its header say so
-
 ORIGIN = {
     "simulated": (
         "drawn, twice as fine as the voxels",
@@ -38,7 +36,7 @@ def voxel_ratio(manifest: Manifest, profile: str) -> float:
     Above 1 the edges of the simulated k-space lie inside what the picture really holds; below 1 the
     scanner would measure interpolation, the crime of zero-padding.
     """
-    return manifest.profiles[profile]["pixel_mm"] / VOXEL
+    return manifest.profiles[profile]["pixel_mm"] / manifest.settings["voxel_mm"]
 
 
 def origins(profile: str) -> Html:
@@ -54,7 +52,7 @@ def origins(profile: str) -> Html:
         if manifest.kind not in ORIGIN:  # no k-space
             continue
         cells = list(ORIGIN[manifest.kind])
-        if manifest.kind == "nifti":
+        if "voxel_mm" in manifest.settings:
             cells[0] += f" (voxel acquired {voxel_ratio(manifest, profile):.1f} times its own)"
         lines.append([name, *cells, ", ".join(users.get(name, [])) or "–"])
     columns = ["Data set", "Object", "Phase, coils", "Noise", "Crimes in it", "Default of"]

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from recon.errors import InputError
 from recon.physics.resolution import degrade, thick_slices, trim
 
 __all__ = ["PatchPairs", "input_slices", "pairs_of", "truth_slices"]
@@ -59,6 +60,12 @@ class PatchPairs:
         fine : Tensor
             ``(batch, 1, size, size)``.
         """
+        for fine in self.fine:
+            if len(fine) <= HELD_OUT // 2 or min(fine.shape[1:]) < size:
+                raise InputError(
+                    f"{' x '.join(map(str, fine.shape))} voxels are too few for patches of {size} "
+                    f"x {size}, some of them held out: pass a larger volume."
+                )
         drawn = [self._one(size, margin, rng, part) for _ in range(batch)]
         return tuple(torch.stack([pair[i] for pair in drawn])[:, None] for i in (0, 1))
 

@@ -135,7 +135,7 @@ def set_folder(manifest: Manifest, profile: str, also: dict[str, Any]) -> Path:
     of the phantoms, the scanner and the modules of this folder that write such a set, so an older
     set is never taken for a newer one.
     """
-    here, read = Path(__file__).parent, ["volumes"] if manifest.kind == "nifti" else []
+    here, read = Path(__file__).parent, ["volumes", "nifti"] if manifest.kind == "nifti" else []
     sources = [here / f"{name}.py" for name in ("simulate", "fastmri", "format", *read)]
     bodies = [Path(module.__file__) for module in (brain, knee, leaves, scanner)]
     made_of = {

@@ -16,8 +16,9 @@ from torch.utils.data import Dataset
 from recon.classical.interpolation import reduce, whole_crop
 from recon.data import hdf5
 from recon.data.measurement import Measurement, seed_of
-from recon.data.volumes import read_upright
+from recon.data.nifti import read_upright
 from recon.errors import InputError
+from recon.results.arrays import read_picture
 
 __all__ = ["Pairs", "grey", "head_slices", "measure_pair", "read_contrast", "read_images"]
 
@@ -172,7 +173,9 @@ def head_slices(root: Path | str, each: int = 8) -> dict[str, np.ndarray]:
             places = np.linspace(size / 3, 2 * size / 3, each).round().astype(int)
             found[plane] = np.moveaxis(head.take(places, axis), axis, 0)
     if (root / SLICE).is_file():
-        found["T2 axial"] = np.load(root / SLICE)[None].astype(np.float32)
+        found["T2 axial"] = np.array(read_picture(root / SLICE, 2)[None], dtype=np.float32)
+        if not np.isfinite(found["T2 axial"]).all():
+            raise InputError(f"{root / SLICE} holds NaN or infinite pixels: fetch it again.")
     if not found:
         raise InputError(
             f"{root} holds neither {HEAD} nor {SLICE}: pass the folder of one of them."

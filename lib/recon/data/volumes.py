@@ -10,13 +10,12 @@ from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
-from nibabel.orientations import apply_orientation, axcodes2ornt, ornt_transform
 from scipy.ndimage import affine_transform
 
 from recon.data.fastmri import Volume
 from recon.data.manifest import Manifest
+from recon.data.nifti import read_upright
 from recon.data.simulate import Plan, fill, scan_body, set_folder
 from recon.errors import InputError
 
@@ -88,42 +87,6 @@ def simulate_nifti(manifest: Manifest, root: Path, task: str, profile: str, spli
     return fill(home / f"{task}_{split}", makers, label)
 
 
-def read_upright(path: Path, axes: str | None = None) -> tuple[np.ndarray, tuple[float, ...]]:
-    """A head with its axes as an axial picture wants them.
-
-    Parameters
-    ----------
-    path : Path
-        NIfTI file with one volume.
-    axes : str, optional
-        Where the array's three axes point (such as "LPS"), for files whose header doesn't know.
-
-    Returns
-    -------
-    volume : np.ndarray
-        ``(slices, rows, columns)`` float32: downwards from the vertex, anterior to posterior, the
-        patient's right to left (radiological).
-    spacing : (float, float, float)
-        Millimetres along these axes.
-    """
-    try:
-        image = nib.load(path)
-        data = np.asarray(image.dataobj, dtype=np.float32)
-    except (OSError, EOFError, ValueError, nib.filebasedimages.ImageFileError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"{path} is no whole NIfTI file ({reason}): fetch it again.") from None
-    if data.ndim != 3 or not np.isfinite(data).all() or data.max() <= 0:
-        raise InputError(
-            f"{path} must hold one volume of finite magnitudes; it has shape {data.shape}: export "
-            "a single 3-D volume."
-        )
-    codes = tuple(axes) if axes else nib.aff2axcodes(image.affine)
-    turn = ornt_transform(axcodes2ornt(codes), axcodes2ornt(("I", "P", "L")))
-    zooms = image.header.get_zooms()[:3]
-    spacing = tuple(float(zooms[int(np.flatnonzero(turn[:, 0] == i)[0])]) for i in range(3))
-    return np.maximum(apply_orientation(data, turn), 0), spacing
-
-
 def axial_slices(manifest: Manifest, path: Path, profile: str) -> np.ndarray:
     """Axial slices of a head on the scanner's fine grid.
 
@@ -139,12 +102,21 @@ def axial_slices(manifest: Manifest, path: Path, profile: str) -> np.ndarray:
     sizes = manifest.profiles[profile]
     height, width = sizes["matrix"]
     volume, spacing = read_upright(path, manifest.settings.get("axes"))
+    known = manifest.settings.get("voxel_mm")
+    if known and abs(max(spacing) - known) > 0.01 * known:
+        raise InputError(
+            f"{path}: voxels are up to {max(spacing):.4g} mm long by its header, but {known:g} mm "
+            f"by voxel_mm in the manifest of {manifest.name}: mend the one that is wrong."
+        )
     body = volume > 0.15 * np.percentile(volume[volume > 0], 99)
     # The vertex, and the middle of the head: planes where at least a few hundred voxels are tissue.
     ends = []
     for axis in range(3):
         rest = tuple(a for a in range(3) if a != axis)
-        ends.append(np.flatnonzero(body.sum(axis=rest) > 300)[[0, -1]])
+        planes = np.flatnonzero(body.sum(axis=rest) > 300)
+        if not len(planes):
+            raise InputError(f"{path} shows no head: no plane has 300 voxels of tissue.")
+        ends.append(planes[[0, -1]])
     top, low, high = ends[0][0], *manifest.settings["span_mm"]
     count = sizes["val"]["slices"] * (sizes["train"]["volumes"] + sizes["val"]["volumes"])
     borders = top + np.linspace(low, high, count + 1) / spacing[0]

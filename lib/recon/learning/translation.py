@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from recon.data.measurement import seed_of
-from recon.data.oct_files import crop_back, pad_to
+from recon.data.oct_files import crop_back, image_files, pad_to
 from recon.errors import InputError
 from recon.learning.adversarial import Pool, TranslationSchedule, copying, losses
 from recon.learning.checkpoints import resumed
@@ -91,7 +91,7 @@ def translation_folder(
     seed : int
         Of this training.
     """
-    folders = [(path, sorted(path.iterdir()) if path.is_dir() else [path]) for path in files]
+    folders = [(path, image_files(path) if path.is_dir() else [path]) for path in files]
     relevant = {name: settings[name] for name in ("data", "device")} | {"seed": seed}
     relevant["folders"] = [path.name for path, _ in folders]
     relevant["code"] = code_sha256(Path(__file__), Path(__file__).with_name("adversarial.py"))

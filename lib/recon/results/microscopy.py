@@ -1,6 +1,5 @@
 """Pictures of a microscopy volume, and the table of runs on one that is larger than memory."""
 
-from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -9,6 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from recon.errors import InputError
+from recon.results.arrays import read_picture
 from recon.results.figures import show
 from recon.results.html import html_table
 
@@ -38,10 +38,10 @@ def beside(blurred: Any, sharp: Any, real: str) -> Figure:
         f"maximum of {blurred.shape[0]} slices": blurred[zoom].max(0),
     }
     if real:
-        if not Path(real).is_file() or np.load(real, mmap_mode="r").ndim != 3:
-            raise InputError(f"microscopy is {real!r}; name a .npy file of a volume, or none.")
-        volume = np.load(real, mmap_mode="r")
+        volume = read_picture(real, 3)
         images["measured, mouse brain"] = np.asarray(volume[volume.shape[0] // 2])
+        if not np.isfinite(images["measured, mouse brain"]).all():
+            raise InputError(f"{real}: the slice in the middle holds NaN or infinite voxels.")
     else:
         images["without the blur"] = sharp[zoom].max(0)
     ratios = [image.shape[1] / image.shape[0] for image in images.values()]
