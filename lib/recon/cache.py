@@ -1,0 +1,139 @@
+"""Files of the cache: written whole, and checked before they are believed.
+
+Several people may share a cache: what is written gets the mode that the umask leaves, and what is
+there already is read without a lock.
+"""
+
+import hashlib
+import io
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import numpy as np
+from filelock import FileLock
+from tqdm import tqdm
+
+from recon.errors import InputError
+
+__all__ = ["Ledger", "kept_array", "making", "sync", "write_whole"]
+
+
+@contextmanager
+def making(folder: Path) -> Iterator[None]:
+    """Alone with a folder of the cache, which is made; what the system refuses is one sentence."""
+    with _writing(folder.parent):
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder.with_name(f".{folder.name}.lock")):
+            yield
+
+
+@contextmanager
+def _writing(place: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            f"the cache {place} cannot be written ({error.strerror or error}): make it writable, "
+            "or set RECON_CACHE to a folder with space."
+        ) from None
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file that is on the disk, and whole, once it bears its name."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        sync(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def sync(folder: Path) -> None:
+    """Wait until the names in a folder are on the disk."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def kept_array(path: Path, compute: Callable[[], np.ndarray]) -> np.ndarray:
+    """An array of the cache, or what ``compute`` returns, which is then kept.
+
+    Behind the array, where `numpy.load` does not look, lies the SHA-256 of the file; an array that
+    has changed since is made anew.
+    """
+    with suppress(FileNotFoundError, NotADirectoryError):
+        try:
+            content = path.read_bytes()
+            if hashlib.sha256(content[:-32]).digest() == content[-32:]:
+                return np.load(io.BytesIO(content))
+        except PermissionError:
+            raise InputError(f"{path} is not readable: change its permissions.") from None
+        tqdm.write(f"{path}: damaged, so it is made anew")
+    array, content = compute(), io.BytesIO()
+    np.save(content, array)
+    whole = content.getvalue()
+    with _writing(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, whole + hashlib.sha256(whole).digest())
+    return array
+
+
+class Ledger:
+    """What was written into a folder of the cache, to be compared with what is there.
+
+    A unit, such as a volume, is one or more files. Beside the folder, ``<folder>.complete`` has a
+    line of JSON for each: of every file its size, its time of change and its SHA-256.
+
+    Parameters
+    ----------
+    folder : Path
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.path = folder, folder.with_name(f"{folder.name}.complete")
+        self.units: dict[str, dict[str, str]] = {}
+        with suppress(OSError):
+            for line in self.path.read_text(encoding="utf-8", errors="replace").splitlines():
+                with suppress(ValueError, TypeError):  # a line that was not finished
+                    self.units.update(json.loads(line))
+
+    def holds(self, unit: str, files: Sequence[Path]) -> bool:
+        """Whether these are the files of a unit, all of them as they were written."""
+        told = self.units.get(unit)
+        try:
+            return isinstance(told, dict) and told == {
+                name: self._state(path, told.get(name)) for name, path in self._names(files)
+            }
+        except OSError:
+            return False
+
+    def add(self, unit: str, files: Sequence[Path]) -> None:
+        """Note the files of a unit that is there now."""
+        self.units[unit] = {name: self._state(path) for name, path in self._names(files)}
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(f"\n{json.dumps({unit: self.units[unit]})}\n")
+
+    def _names(self, files: Sequence[Path]) -> Iterator[tuple[str, Path]]:
+        return ((path.relative_to(self.folder).as_posix(), path) for path in files)
+
+    def _state(self, path: Path, told: object = None) -> str:
+        """Size, time of change and hash; ``told`` itself where the file is still that."""
+        now = path.stat()
+        size, changed = str(now.st_size), str(now.st_mtime_ns)
+        parts = str(told).split()
+        if parts[:2] == [size, changed]:
+            return str(told)
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        # A copy of the cache may have lost its times.
+        same = [*parts[:1], *parts[2:]] == [size, digest]
+        return str(told) if same else f"{size} {changed} {digest}"
