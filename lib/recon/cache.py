@@ -13,25 +13,38 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from recon.errors import InputError
 
-__all__ = ["Ledger", "kept_array", "making", "sync", "write_whole"]
+__all__ = ["Ledger", "alone", "kept_array", "sync", "write_whole", "writing"]
 
 
 @contextmanager
-def making(folder: Path) -> Iterator[None]:
-    """Alone with a folder of the cache, which is made; what the system refuses is one sentence."""
-    with _writing(folder.parent):
+def alone(folder: Path, waiting: str = "") -> Iterator[None]:
+    """Hold the lock of a folder, which is made; the system releases that of a process that dies.
+
+    ``waiting`` is said where another process holds it.
+    """
+    with writing(folder.parent):
         folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder.with_name(f".{folder.name}.lock")):
-            yield
+        lock = FileLock(folder.with_name(f".{folder.name}.lock"))
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            if waiting:
+                tqdm.write(waiting)
+            lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 @contextmanager
-def _writing(place: Path) -> Iterator[None]:
+def writing(place: Path) -> Iterator[None]:
+    """Make one sentence of what the system refuses."""
     try:
         yield
     except OSError as error:
@@ -81,7 +94,7 @@ def kept_array(path: Path, compute: Callable[[], np.ndarray]) -> np.ndarray:
     array, content = compute(), io.BytesIO()
     np.save(content, array)
     whole = content.getvalue()
-    with _writing(path.parent):
+    with writing(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, whole + hashlib.sha256(whole).digest())
     return array
@@ -119,7 +132,7 @@ class Ledger:
     def add(self, unit: str, files: Sequence[Path]) -> None:
         """Note the files of a unit that is there now."""
         self.units[unit] = {name: self._state(path) for name, path in self._names(files)}
-        with self.path.open("a", encoding="utf-8") as file:
+        with writing(self.folder), self.path.open("a", encoding="utf-8") as file:
             file.write(f"\n{json.dumps({unit: self.units[unit]})}\n")
 
     def _names(self, files: Sequence[Path]) -> Iterator[tuple[str, Path]]:

@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from recon.cache import Ledger, making
+from recon.cache import Ledger, alone, writing
 from recon.data.manifest import Manifest
 from recon.data.oct_files import Truth
 from recon.paths import cache_dir
@@ -80,7 +80,7 @@ def simulate_oct(manifest: Manifest, profile: str, split: str, seed: int = 0) ->
     ledger = Ledger(folder)
     if all(_is_whole(ledger, plan) for plan in plans):
         return folder
-    with making(folder):
+    with alone(folder), writing(folder):
         for name in (*DOMAINS, "truth"):
             (folder / name).mkdir(exist_ok=True)
         ledger = Ledger(folder)

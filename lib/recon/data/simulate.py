@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from recon.cache import Ledger, making
+from recon.cache import Ledger, alone
 from recon.data.fastmri import Volume, make_target, read_volume, write_volume
 from recon.data.manifest import Manifest
 from recon.errors import InputError
@@ -111,7 +111,7 @@ def fill(folder: Path, makers: dict[str, Callable[[], Volume]], label: str) -> P
     ledger = Ledger(folder)
     if all(ledger.holds(name, [file]) for name, file in files.items()):
         return folder
-    with making(folder):
+    with alone(folder):
         for leftover in folder.glob(".*.tmp"):  # of a process that was killed: we hold the lock
             leftover.unlink()
         ledger = Ledger(folder)

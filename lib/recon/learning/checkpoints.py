@@ -6,26 +6,39 @@ that were spent, a stop before a step that would spoil the weights, a checkpoint
 one at the end or at Ctrl-C.
 """
 
+import io
 import json
 import os
 import shutil
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from copy import deepcopy
 from dataclasses import dataclass
+from hashlib import sha256
+from math import inf
 from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
-from filelock import FileLock, Timeout
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, save
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from tqdm import tqdm
 
+from recon.cache import alone, sync, write_whole
 from recon.errors import InputError
+from recon.learning.threads import free_threads
 
 __all__ = ["Record", "load_checkpoint", "resumed", "save_checkpoint"]
+
+
+FILES = ("weights.safetensors", "optimiser.pt", "history.json")
+SUMS = "SHA256"  # of these files, as sha256sum writes it
+# What comes of decoding a file that is something else.
+DECODING = (AttributeError, KeyError, RuntimeError, SafetensorError, TypeError, UnpicklingError)
+DECODING += (EOFError, ValueError)
 
 
 def save_checkpoint(
@@ -41,41 +54,108 @@ def save_checkpoint(
     step = history[-1]["step"] if history else 0
     final = folder / f"step-{step:07d}"
     temporary = folder / f"{final.name}.{os.getpid()}.tmp"
+    state = io.BytesIO()
+    torch.save(optimiser.state_dict(), state)
+    weights = save({k: v.contiguous() for k, v in network.state_dict().items()})
+    files = dict(zip(FILES, (weights, state.getvalue(), json.dumps(history).encode()), strict=True))
+    sums = "".join(f"{sha256(content).hexdigest()}  {name}\n" for name, content in files.items())
     shutil.rmtree(temporary, ignore_errors=True)
     try:
         temporary.mkdir(parents=True)
-        weights = {k: v.contiguous() for k, v in network.state_dict().items()}
-        save_file(weights, temporary / "weights.safetensors")
-        torch.save(optimiser.state_dict(), temporary / "optimiser.pt")
-        (temporary / "history.json").write_text(json.dumps(history))
+        for name, content in {**files, SUMS: sums.encode()}.items():
+            write_whole(temporary / name, content)
         if final.exists():
             shutil.rmtree(final)
         temporary.replace(final)
-    # A full disk is an OSError only where Python itself writes: safetensors and torch have others.
-    except (OSError, RuntimeError, SafetensorError) as error:
+        sync(folder)
+    except OSError as error:
         shutil.rmtree(temporary, ignore_errors=True)
         raise InputError(
-            f"{folder}: the checkpoint could not be written "
-            f"({getattr(error, 'strerror', None) or error}); free some space or set RECON_CACHE to "
-            "another disk, then run again: training goes on from the last one"
+            f"{folder}: the checkpoint could not be written ({error.strerror or error}); free some "
+            "space or set RECON_CACHE to another disk, then run again: training goes on from the "
+            "last one"
         ) from error
-    for old in folder.glob("step-*"):
+    for old in _found(folder):
         if old != final:
             shutil.rmtree(old, ignore_errors=True)
 
 
-def load_checkpoint(folder: Path, network: nn.Module, optimiser: Optimizer) -> list[dict]:
-    """Restore the newest whole checkpoint; its history, empty if there is none.
+def load_checkpoint(
+    folder: Path, network: nn.Module, optimiser: Optimizer, most: float = inf
+) -> list[dict]:
+    """Restore the newest sound checkpoint; its history, empty if there is none.
 
-    It may come from another device: tensors go to where the network's weights are.
+    It may come from another device: tensors go to where the network's weights are. A damaged one,
+    or one of more than ``most`` steps, is set aside: its folder gets another name.
+
+    Raises
+    ------
+    InputError
+        When it cannot be read, or set aside.
     """
-    found = sorted(p for p in folder.glob("step-*") if not p.name.endswith(".tmp"))
-    if not found:
-        return []
-    network.load_state_dict(load_file(found[-1] / "weights.safetensors"))
-    stored = torch.load(found[-1] / "optimiser.pt", map_location="cpu", weights_only=True)
-    optimiser.load_state_dict(stored)
-    return json.loads((found[-1] / "history.json").read_text())
+    for path in reversed(_found(folder)):
+        try:
+            return _restore(path, network, optimiser, most)
+        except _Damaged as why:
+            aside = path.with_name(f"damaged-{path.name}")
+            try:
+                shutil.rmtree(aside, ignore_errors=True)
+                path.rename(aside)
+            except OSError as error:
+                raise InputError(
+                    f"{path} is damaged ({why}) and cannot be set aside "
+                    f"({error.strerror or error}): delete it, or set RECON_CACHE to another folder."
+                ) from None
+            tqdm.write(f"{path}: damaged ({why}); set aside as {aside.name}, training begins anew")
+    return []
+
+
+class _Damaged(Exception):
+    """What is wrong with a checkpoint."""
+
+
+def _found(folder: Path) -> list[Path]:
+    """Checkpoints of a folder, the newest last."""
+    return sorted(p for p in folder.glob("step-*") if p.name[5:].isdigit())
+
+
+def _restore(path: Path, network: nn.Module, optimiser: Optimizer, most: float) -> list[dict]:
+    """Load a checkpoint after it was checked, so that a damaged one changes nothing."""
+    try:
+        sums = (path / SUMS).read_text(encoding="utf-8", errors="replace").splitlines()
+        files = {name: (path / name).read_bytes() for name in FILES}
+        for name, content in files.items():
+            if f"{sha256(content).hexdigest()}  {name}" not in sums:
+                raise _Damaged(f"{name} is not what was written")
+        weights, history = load(files[FILES[0]]), json.loads(files[FILES[2]])
+        state = torch.load(io.BytesIO(files[FILES[1]]), map_location="cpu", weights_only=True)
+        numbers = [tensor for entry in state["state"].values() for tensor in entry.values()]
+        count = len(history)
+    except PermissionError as error:
+        raise InputError(
+            f"{error.filename} is not readable: change its permissions, or set RECON_CACHE to "
+            "another folder."
+        ) from None
+    except (OSError, *DECODING) as error:
+        raise _Damaged(getattr(error, "strerror", None) or " ".join(str(error).split())) from None
+    own = network.state_dict()
+    kinds = [{k: (v.shape, v.dtype) for k, v in named.items()} for named in (own, weights)]
+    if kinds[0] != kinds[1]:
+        raise _Damaged("the weights are those of another network")
+    if not all(torch.isfinite(torch.as_tensor(v)).all() for v in (*weights.values(), *numbers)):
+        raise _Damaged("the weights or the optimiser's state are not finite")
+    if not count == int(path.name[5:]) <= most:
+        raise _Damaged(
+            f"the history has {count} steps, the training {min(most, int(path.name[5:])):g}"
+        )
+    before = deepcopy(optimiser.state_dict())
+    try:
+        optimiser.load_state_dict(state)
+    except DECODING as error:
+        optimiser.load_state_dict(before)
+        raise _Damaged(" ".join(str(error).split())) from None
+    network.load_state_dict(weights)
+    return history
 
 
 @dataclass
@@ -95,6 +175,8 @@ class Record:
         One entry a step.
     label : str
         The network's name in messages.
+    look : callable, optional
+        Called at every step: chooses the threads anew (`recon.learning.threads`).
     """
 
     network: nn.Module
@@ -103,6 +185,7 @@ class Record:
     save_every: float
     history: list[dict]
     label: str
+    look: Callable[[], None] | None = None
 
     def __post_init__(self) -> None:
         spent = self.history[-1]["seconds"] if self.history else 0
@@ -139,6 +222,8 @@ class Record:
     def add(self, entry: dict) -> None:
         """Append a step, with the ``seconds`` spent so far; keep a checkpoint if it is time."""
         self.history.append({**entry, "seconds": time.monotonic() - self._start})
+        if self.look:
+            self.look()
         if time.monotonic() - self._saved > self.save_every:
             self.save()
 
@@ -157,11 +242,14 @@ def resumed(
     label: str,
     save_every: float,
     writes: bool = True,
+    steps: float = 1,
+    most: float = inf,
 ) -> Iterator[Record]:
     """A training that goes on from its newest checkpoint, with the folder to itself.
 
     Another process that trains the same network waits until this one ends, and finds it trained.
     On leaving, and at Ctrl-C, a checkpoint is kept; after any other error the last one stays.
+    One that is finished is only read: that needs no lock, and no right to write.
 
     Parameters
     ----------
@@ -174,39 +262,28 @@ def resumed(
         Seconds between checkpoints.
     writes : bool
         Whether this process is the one of its group that locks and writes.
+    steps : float
+        A checkpoint of so many is finished.
+    most : float
+        One of more is none of this training.
     """
-    with _alone(folder if writes else None, label):
-        history = load_checkpoint(folder, network, optimiser) if folder else []
-        kept = folder if writes else None
-        record = Record(network, optimiser, kept, save_every, history, label)
+    found, history = _found(folder) if folder else [], []
+    kept = folder if writes else None
+    with ExitStack() as stack:
+        if found and int(found[-1].name[5:]) >= steps:
+            with suppress(_Damaged):
+                history = _restore(found[-1], network, optimiser, most)
+        look = None
+        if not history:
+            if kept:
+                waiting = f"{label}: another process is training this network; waiting for it"
+                stack.enter_context(alone(kept, waiting))
+            history = load_checkpoint(folder, network, optimiser, most) if folder else []
+            look = stack.enter_context(free_threads())
+        record = Record(network, optimiser, kept, save_every, history, label, look)
         try:
             yield record
         except KeyboardInterrupt:
             record.save()
             raise
         record.save()
-
-
-@contextmanager
-def _alone(folder: Path | None, label: str) -> Iterator[None]:
-    """Hold the lock of a folder; the system releases that of a process that dies."""
-    if folder is None:
-        yield
-        return
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder.with_name(f".{folder.name}.lock"))
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            tqdm.write(f"{label}: another process is training this network; waiting for it")
-            lock.acquire()
-    except OSError as error:
-        raise InputError(
-            f"{folder}: cannot be written ({error.strerror or error}); free some space or set "
-            "RECON_CACHE to another disk"
-        ) from error
-    try:
-        yield
-    finally:
-        lock.release()
