@@ -4,12 +4,13 @@ Several people may share a cache: what is written gets the mode that the umask l
 there already is read without a lock.
 """
 
-import hashlib
 import io
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from hashlib import file_digest, sha256
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,21 @@ from tqdm import tqdm
 
 from recon.errors import InputError
 
-__all__ = ["Ledger", "alone", "kept_array", "sync", "write_whole", "writing"]
+__all__ = [
+    "Damaged",
+    "Ledger",
+    "alone",
+    "kept_array",
+    "read_folder",
+    "seal",
+    "sealed",
+    "set_aside",
+    "write_folder",
+    "write_whole",
+    "writing",
+]
+
+SUMS = "SHA256"  # name of the file of sums
 
 
 @contextmanager
@@ -78,26 +93,95 @@ def sync(folder: Path) -> None:
 
 
 def kept_array(path: Path, compute: Callable[[], np.ndarray]) -> np.ndarray:
-    """An array of the cache, or what ``compute`` returns, which is then kept.
+    """An array of the cache, or what ``compute`` returns, which is then kept by `seal`."""
+    content = sealed(path)
+    if content is not None:
+        return np.load(io.BytesIO(content))
+    array, file = compute(), io.BytesIO()
+    np.save(file, array)
+    seal(path, file.getvalue())
+    return array
 
-    Behind the array, where `numpy.load` does not look, lies the SHA-256 of the file; an array that
-    has changed since is made anew.
-    """
-    with suppress(FileNotFoundError, NotADirectoryError):
-        try:
-            content = path.read_bytes()
-            if hashlib.sha256(content[:-32]).digest() == content[-32:]:
-                return np.load(io.BytesIO(content))
-        except PermissionError:
-            raise InputError(f"{path} is not readable: change its permissions.") from None
-        tqdm.write(f"{path}: damaged, so it is made anew")
-    array, content = compute(), io.BytesIO()
-    np.save(content, array)
-    whole = content.getvalue()
+
+def seal(path: Path, content: bytes) -> None:
+    """Keep a file for `sealed`: its SHA-256 lies behind the content (`numpy.load` looks before)."""
     with writing(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, whole + hashlib.sha256(whole).digest())
-    return array
+        write_whole(path, content + sha256(content).digest())
+
+
+def sealed(path: Path) -> bytes | None:
+    """Content of a file that `seal` wrote; None where it is not there, or is not what was written.
+
+    Raises
+    ------
+    InputError
+        When it cannot be read.
+    """
+    try:
+        content = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be read ({error.strerror}): change its permissions, or delete it."
+        ) from None
+    if sha256(content[:-32]).digest() == content[-32:]:
+        return content[:-32]
+    tqdm.write(f"{path}: damaged, so it is made anew")
+    return None
+
+
+class Damaged(Exception):
+    """What is wrong with a folder of the cache."""
+
+
+def write_folder(final: Path, files: Mapping[str, bytes]) -> None:
+    """Write files, and their sums as ``sha256sum`` does, into a folder that appears whole."""
+    temporary = final.with_name(f"{final.name}.{os.getpid()}.tmp")
+    sums = "".join(f"{sha256(content).hexdigest()}  {name}\n" for name, content in files.items())
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        temporary.mkdir(parents=True)
+        for name, content in {**files, SUMS: sums.encode()}.items():
+            write_whole(temporary / name, content)
+        if final.exists():
+            shutil.rmtree(final)
+        temporary.replace(final)
+        sync(final.parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def read_folder(path: Path, names: Sequence[str]) -> dict[str, bytes]:
+    """Files that `write_folder` wrote; raises `Damaged` where they are not that any more."""
+    try:
+        sums = (path / SUMS).read_text(encoding="utf-8", errors="replace").splitlines()
+        files = {name: (path / name).read_bytes() for name in names}
+    except PermissionError as error:
+        raise InputError(f"{error.filename} is not readable: change its permissions.") from None
+    except OSError as error:
+        raise Damaged(f"{Path(error.filename or path).name}: {error.strerror or error}") from None
+    for name, content in files.items():
+        if f"{sha256(content).hexdigest()}  {name}" not in sums:
+            raise Damaged(f"{name} is not what was written")
+    return files
+
+
+def set_aside(path: Path, why: str) -> None:
+    """Give a damaged folder another name, and say so."""
+    aside = path.with_name(f"damaged-{path.name}")
+    try:
+        shutil.rmtree(aside, ignore_errors=True)
+        path.rename(aside)
+    except FileNotFoundError:
+        return  # another process was faster
+    except OSError as error:
+        raise InputError(
+            f"{path} is damaged ({why}) and cannot be set aside ({error.strerror or error}): "
+            "delete it, or set RECON_CACHE to another folder."
+        ) from None
+    tqdm.write(f"{path}: damaged ({why}); set aside as {aside.name}, training begins anew")
 
 
 class Ledger:
@@ -146,7 +230,7 @@ class Ledger:
         if parts[:2] == [size, changed]:
             return str(told)
         with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            digest = file_digest(file, "sha256").hexdigest()
         # A copy of the cache may have lost its times.
         same = [*parts[:1], *parts[2:]] == [size, digest]
         return str(told) if same else f"{size} {changed} {digest}"

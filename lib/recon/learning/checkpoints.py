@@ -8,37 +8,35 @@ one at the end or at Ctrl-C.
 
 import io
 import json
-import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
-from hashlib import sha256
 from math import inf
 from pathlib import Path
 from pickle import UnpicklingError
+from typing import TypeVar
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from tqdm import tqdm
 
-from recon.cache import alone, sync, write_whole
+from recon.cache import Damaged, alone, read_folder, set_aside, write_folder
 from recon.errors import InputError
 from recon.learning.threads import free_threads
 
-__all__ = ["Record", "load_checkpoint", "resumed", "save_checkpoint"]
-
+__all__ = ["Record", "load_checkpoint", "newest", "resumed", "save_checkpoint"]
 
 FILES = ("weights.safetensors", "optimiser.pt", "history.json")
-SUMS = "SHA256"  # of these files, as sha256sum writes it
 # What comes of decoding a file that is something else.
 DECODING = (AttributeError, KeyError, RuntimeError, SafetensorError, TypeError, UnpicklingError)
 DECODING += (EOFError, ValueError)
+
+T = TypeVar("T")
 
 
 def save_checkpoint(
@@ -53,23 +51,13 @@ def save_checkpoint(
     """
     step = history[-1]["step"] if history else 0
     final = folder / f"step-{step:07d}"
-    temporary = folder / f"{final.name}.{os.getpid()}.tmp"
     state = io.BytesIO()
     torch.save(optimiser.state_dict(), state)
     weights = save({k: v.contiguous() for k, v in network.state_dict().items()})
     files = dict(zip(FILES, (weights, state.getvalue(), json.dumps(history).encode()), strict=True))
-    sums = "".join(f"{sha256(content).hexdigest()}  {name}\n" for name, content in files.items())
-    shutil.rmtree(temporary, ignore_errors=True)
     try:
-        temporary.mkdir(parents=True)
-        for name, content in {**files, SUMS: sums.encode()}.items():
-            write_whole(temporary / name, content)
-        if final.exists():
-            shutil.rmtree(final)
-        temporary.replace(final)
-        sync(folder)
+        write_folder(final, files)
     except OSError as error:
-        shutil.rmtree(temporary, ignore_errors=True)
         raise InputError(
             f"{folder}: the checkpoint could not be written ({error.strerror or error}); free some "
             "space or set RECON_CACHE to another disk, then run again: training goes on from the "
@@ -86,66 +74,61 @@ def load_checkpoint(
     """Restore the newest sound checkpoint; its history, empty if there is none.
 
     It may come from another device: tensors go to where the network's weights are. A damaged one,
-    or one of more than ``most`` steps, is set aside: its folder gets another name.
+    or one of more than ``most`` steps, is set aside.
 
     Raises
     ------
     InputError
         When it cannot be read, or set aside.
     """
+    return _sound(folder, lambda path: _restore(path, network, optimiser, most)) or []
+
+
+def newest(folder: Path) -> int:
+    """Steps of the newest checkpoint whose files are what was written; others are set aside."""
+    return _sound(folder, lambda path: read_folder(path, FILES) and _step(path)) or 0
+
+
+def _sound(folder: Path, read: Callable[[Path], T]) -> T | None:
+    """What is read of the newest checkpoint of which that can be done."""
     for path in reversed(_found(folder)):
         try:
-            return _restore(path, network, optimiser, most)
-        except _Damaged as why:
-            aside = path.with_name(f"damaged-{path.name}")
-            try:
-                shutil.rmtree(aside, ignore_errors=True)
-                path.rename(aside)
-            except OSError as error:
-                raise InputError(
-                    f"{path} is damaged ({why}) and cannot be set aside "
-                    f"({error.strerror or error}): delete it, or set RECON_CACHE to another folder."
-                ) from None
-            tqdm.write(f"{path}: damaged ({why}); set aside as {aside.name}, training begins anew")
-    return []
-
-
-class _Damaged(Exception):
-    """What is wrong with a checkpoint."""
+            return read(path)
+        except Damaged as why:
+            set_aside(path, str(why))
+    return None
 
 
 def _found(folder: Path) -> list[Path]:
     """Checkpoints of a folder, the newest last."""
-    return sorted(p for p in folder.glob("step-*") if p.name[5:].isdigit())
+    try:
+        return sorted(p for p in folder.glob("step-*") if p.name[5:].isdigit())
+    except PermissionError:
+        raise InputError(f"{folder} is not readable: change its permissions.") from None
+
+
+def _step(path: Path) -> int:
+    return int(path.name[5:])
 
 
 def _restore(path: Path, network: nn.Module, optimiser: Optimizer, most: float) -> list[dict]:
     """Load a checkpoint after it was checked, so that a damaged one changes nothing."""
+    files = read_folder(path, FILES)
     try:
-        sums = (path / SUMS).read_text(encoding="utf-8", errors="replace").splitlines()
-        files = {name: (path / name).read_bytes() for name in FILES}
-        for name, content in files.items():
-            if f"{sha256(content).hexdigest()}  {name}" not in sums:
-                raise _Damaged(f"{name} is not what was written")
         weights, history = load(files[FILES[0]]), json.loads(files[FILES[2]])
         state = torch.load(io.BytesIO(files[FILES[1]]), map_location="cpu", weights_only=True)
         numbers = [tensor for entry in state["state"].values() for tensor in entry.values()]
         count = len(history)
-    except PermissionError as error:
-        raise InputError(
-            f"{error.filename} is not readable: change its permissions, or set RECON_CACHE to "
-            "another folder."
-        ) from None
-    except (OSError, *DECODING) as error:
-        raise _Damaged(getattr(error, "strerror", None) or " ".join(str(error).split())) from None
+    except DECODING as error:
+        raise Damaged(" ".join(str(error).split())) from None
     own = network.state_dict()
     kinds = [{k: (v.shape, v.dtype) for k, v in named.items()} for named in (own, weights)]
     if kinds[0] != kinds[1]:
-        raise _Damaged("the weights are those of another network")
+        raise Damaged("the weights are those of another network")
     if not all(torch.isfinite(torch.as_tensor(v)).all() for v in (*weights.values(), *numbers)):
-        raise _Damaged("the weights or the optimiser's state are not finite")
-    if not count == int(path.name[5:]) <= most:
-        raise _Damaged(
+        raise Damaged("the weights or the optimiser's state are not finite")
+    if not count == _step(path) <= most:
+        raise Damaged(
             f"the history has {count} steps, the training {min(most, int(path.name[5:])):g}"
         )
     before = deepcopy(optimiser.state_dict())
@@ -153,7 +136,7 @@ def _restore(path: Path, network: nn.Module, optimiser: Optimizer, most: float) 
         optimiser.load_state_dict(state)
     except DECODING as error:
         optimiser.load_state_dict(before)
-        raise _Damaged(" ".join(str(error).split())) from None
+        raise Damaged(" ".join(str(error).split())) from None
     network.load_state_dict(weights)
     return history
 
@@ -270,11 +253,10 @@ def resumed(
     found, history = _found(folder) if folder else [], []
     kept = folder if writes else None
     with ExitStack() as stack:
-        if found and int(found[-1].name[5:]) >= steps:
-            with suppress(_Damaged):
-                history = _restore(found[-1], network, optimiser, most)
+        if found and _step(found[-1]) >= steps:
+            history = load_checkpoint(folder, network, optimiser, most)
         look = None
-        if not history:
+        if len(history) < steps:
             if kept:
                 waiting = f"{label}: another process is training this network; waiting for it"
                 stack.enter_context(alone(kept, waiting))
