@@ -22,8 +22,7 @@ import torch
 from safetensors.torch import load, save
 from torch import nn
 
-from recon import cache
-from recon.data import crimes, fastmri, oct_simulated, stripped
+from recon.data import cache, crimes, fastmri, oct_simulated, stripped
 from recon.data.manifest import load_manifest
 from recon.data.simulate import simulate
 from recon.errors import InputError

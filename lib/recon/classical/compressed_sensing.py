@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recon.cache import kept_array
+from recon.data.cache import kept_array
 from recon.data.measurement import Measurement
 from recon.learning.losses import combine, nmse
 from recon.paths import cache_dir

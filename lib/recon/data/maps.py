@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recon.cache import kept_array
+from recon.data.cache import kept_array
 from recon.data.fastmri import read_volume
 from recon.data.measurement import calibration_region
 from recon.errors import InputError

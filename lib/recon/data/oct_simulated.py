@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from recon.cache import Ledger, alone, writing
+from recon.data.cache import Ledger, alone, writing
 from recon.data.manifest import Manifest
 from recon.data.oct_files import Truth
 from recon.paths import cache_dir

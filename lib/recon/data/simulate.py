@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from recon.cache import Ledger, alone
+from recon.data.cache import Ledger, alone
 from recon.data.fastmri import Volume, make_target, read_volume, write_volume
 from recon.data.manifest import Manifest
 from recon.errors import InputError
@@ -105,7 +105,7 @@ def fill(folder: Path, makers: dict[str, Callable[[], Volume]], label: str) -> P
     Returns
     -------
     Path
-        The folder; beside it a `recon.cache.Ledger` of what was written.
+        The folder; beside it a `recon.data.cache.Ledger` of what was written.
     """
     files = {name: folder / f"{name}.h5" for name in makers}
     ledger = Ledger(folder)

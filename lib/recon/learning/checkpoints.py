@@ -25,7 +25,7 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from recon.cache import Damaged, alone, read_folder, set_aside, write_folder
+from recon.data.cache import Damaged, alone, read_folder, set_aside, write_folder
 from recon.errors import InputError
 from recon.learning.threads import free_threads
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from safetensors.torch import load, save
 
-from recon.cache import seal, sealed, set_aside
+from recon.data.cache import seal, sealed, set_aside
 from recon.learning.adversarial import TranslationSchedule
 from recon.learning.checkpoints import newest
 from recon.learning.pretraining import beside, calibrated, classify_domains
