@@ -22,7 +22,7 @@ import torch
 from safetensors.torch import load, save
 from torch import nn
 
-from recon.data import cache, crimes, fastmri, oct_simulated, stripped
+from recon.data import cache, crimes, fastmri, isotropic, oct_simulated, stripped
 from recon.data.manifest import load_manifest
 from recon.data.simulate import simulate
 from recon.errors import InputError
@@ -212,6 +212,16 @@ def simulated(data="simulated_knee"):
         small = replace(manifest, profiles={"quick": sizes})
         return oct_simulated.simulate_oct(small, "quick", "test")
     return simulate(replace(load_manifest(data), profiles={"quick": TINY}), "singlecoil")
+
+
+def test_a_damaged_head_is_made_anew(capsys):
+    path = isotropic.simulated_head(32, 7)
+    before = path.read_bytes()
+    spoil(path)
+    assert isotropic.simulated_head(32, 7).read_bytes() == before
+    assert "damaged" in capsys.readouterr().out
+    stamp = path.stat().st_mtime_ns
+    assert isotropic.simulated_head(32, 7).stat().st_mtime_ns == stamp
 
 
 def contents(folder):
