@@ -1,5 +1,6 @@
 """The chapter on unpaired denoising: normalisation, pre-training, checkpoints, and its cells."""
 
+import os
 from dataclasses import replace
 
 import jupytext
@@ -366,3 +367,30 @@ def test_a_guess_of_the_thickness_is_compared_both_ways():
     assert tables.value(rows, "guess", "thickness", "map")["value"] == pytest.approx(12)
     assert tables.value(rows, "map", "ilm")["value"] == 4  # the guess has none, and takes none away
     assert "mean of the tuning eyes" in borders_table(rows, 2.0)
+
+
+@pytest.mark.parametrize("how", ["deleted", "cut", "a checkpoint"])
+def test_a_translator_whose_best_weights_are_damaged_is_trained_anew(tmp_path, monkeypatch, how):
+    monkeypatch.setenv("RECON_CACHE", str(tmp_path / "cache"))
+    high, low, file = domain(0.12, 0), domain(0.06, 100), tmp_path / "a.png"
+    file.write_bytes(b"x")
+    schedule = TranslationSchedule(2, 1, 1e-3, SHAPE, pool=2, optimiser="split")
+    given = (SIZES, high, low, schedule, {"data": "bands", "seed": 0, "device": "cpu"}, [file])
+
+    def train(values):
+        options = {"classify": 1, "check": lambda model: next(values), "checks": 2}
+        model, _, checks = translator.train_translator(*given, **options)
+        return model.state_dict(), checks
+
+    before, checks = train(iter([0.7, 0.2]))
+    folder = next((tmp_path / "cache" / "training").glob("hdcyclegan-*"))
+    if how == "a checkpoint":
+        (next(folder.glob("step-*")) / "weights.safetensors").write_bytes(b"")
+    elif how == "cut":
+        os.truncate(folder / "best", 100)
+    else:
+        (folder / "best").unlink()
+    after, again = train(iter([0.7, 0.2]))
+    assert again == checks and all(torch.equal(before[name], after[name]) for name in before)
+    assert [*folder.parent.rglob("damaged-*")]
+    assert train(iter([]))[1] == checks

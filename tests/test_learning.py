@@ -1,5 +1,7 @@
 """Training, scoring and the road from a file to a measurement."""
 
+import os
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -281,7 +283,7 @@ def test_a_full_disk_says_so_and_keeps_the_last_checkpoint(folder, tmp_path, mon
     def full(*args, **kwargs):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checkpoints, "save_file", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(InputError, match=r"No space left on device.*RECON_CACHE"):
         checkpoints.save_checkpoint(tmp_path, network, optimiser, [{"step": 2}])
     assert [p.name for p in tmp_path.glob("step-*")] == ["step-0000001"]

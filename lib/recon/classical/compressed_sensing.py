@@ -8,7 +8,6 @@ bytes a pixel of each slice and strength.
 """
 
 import hashlib
-import io
 import warnings
 from collections.abc import Callable, Sequence
 from functools import cache, partial
@@ -19,8 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from recon.data.cache import kept_array
 from recon.data.measurement import Measurement
-from recon.errors import InputError
 from recon.learning.losses import combine, nmse
 from recon.paths import cache_dir
 from recon.physics import coils, fourier
@@ -28,7 +27,6 @@ from recon.physics.coils import espirit_maps, rss
 from recon.physics.fourier import to_centred
 from recon.physics.sampling import calibration_width
 from recon.results.fingerprints import cell_code
-from recon.results.store import write_bytes
 
 # Regularisation strengths that `tune` tries, for k-space scaled by its zero-filled mean.
 GRID = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1)
@@ -52,7 +50,6 @@ def sensitivities_of(measurement: Measurement) -> Tensor:
     kspace = measurement.kspace
     found = _kept(
         lambda: espirit_maps(kspace, size, crop=0.9, kernel_width=kernel).numpy(),
-        kspace.shape,
         kspace,
         ("maps", size, kernel),
     )
@@ -95,7 +92,6 @@ def compressed_sensing(
     maps = sensitivities_of(measurement)
     image = _kept(
         lambda: _solve(measurement, maps, regularisation, prior, iterations),
-        maps.shape[-2:],
         measurement.kspace,
         measurement.mask,
         maps,
@@ -133,17 +129,13 @@ def _solve(
     return np.asarray(image, dtype=np.complex64)
 
 
-def _kept(
-    compute: Callable[[], np.ndarray], shape: Sequence[int], *parts: Tensor | tuple
-) -> np.ndarray:
+def _kept(compute: Callable[[], np.ndarray], *parts: Tensor | tuple) -> np.ndarray:
     """An array of the cache, or what ``compute`` returns, which is then kept.
 
     Parameters
     ----------
     compute : callable
         Makes the array, complex64.
-    shape : sequence of int
-        Of the array; a file that holds anything else is made anew.
     *parts : Tensor or tuple
         All that the array depends on, but for the code.
     """
@@ -154,23 +146,7 @@ def _kept(
             digest.update(part.contiguous().numpy().tobytes())
     name = digest.hexdigest()[:32]
     path = cache_dir() / "compressed_sensing" / name[:2] / f"{name}.npy"
-    try:
-        kept = np.load(path)
-        if kept.shape == tuple(shape) and kept.dtype == np.complex64:
-            return kept
-    except (OSError, ValueError, EOFError):
-        pass  # not there, or broken
-    made = compute()
-    content = io.BytesIO()
-    np.save(content, made)
-    try:
-        write_bytes(path, content.getvalue())
-    except OSError as error:
-        raise InputError(
-            f"the cache {path.parent} cannot be written ({error.strerror or error}): make it "
-            "writable, or set RECON_CACHE to a folder with space."
-        ) from None
-    return made
+    return kept_array(path, compute)
 
 
 @cache

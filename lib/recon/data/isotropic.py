@@ -11,7 +11,9 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+from tqdm import tqdm
 
+from recon.data.cache import Ledger
 from recon.data.folders import files_of
 from recon.data.manifest import load_manifest
 from recon.data.nifti import SUFFIXES, read_upright
@@ -110,8 +112,11 @@ def simulated_head(pixels: int, seed: int) -> Path:
     """
     made_of = code_sha256(Path(__file__), Path(brain.__file__))[:10]
     path = cache_dir() / "heads" / f"head-{pixels}-{seed}-{made_of}.nii"
-    if path.is_file():
+    ledger = Ledger(path.parent)
+    if ledger.holds(path.name, [path]):
         return path
+    if path.exists():
+        tqdm.write(f"{path}: damaged, so it is simulated anew")
     voxel = brain.person(seed).field_of_view / pixels
     count = round(HEIGHT * pixels)
     heights = TOP - voxel * (np.arange(count) + 0.5)
@@ -126,6 +131,7 @@ def simulated_head(pixels: int, seed: int) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         nib.save(nib.Nifti1Image(image, affine), temporary)
         temporary.replace(path)
+        ledger.add(path.name, [path])
     except OSError as error:
         raise InputError(
             f"the cache {path.parent} cannot be written ({error.strerror or error}): make it "

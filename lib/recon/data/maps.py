@@ -1,13 +1,13 @@
 """Sensitivity maps of the coils of a slice, computed once and kept in the cache."""
 
 import hashlib
-import os
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from recon.data.cache import kept_array
 from recon.data.fastmri import read_volume
 from recon.data.measurement import calibration_region
 from recon.errors import InputError
@@ -48,13 +48,13 @@ def coil_maps(path: Path, number: int, virtual_coils: int, calibration: int) -> 
     kspace = crop_readout(torch.from_numpy(volume.kspace[0]), volume.crop[0])
     if (virtual_coils or len(kspace)) == 1:
         return torch.ones(1, *kspace.shape[-2:], dtype=torch.complex64)
-    kept = _kept(path, number, virtual_coils, calibration)
-    if kept.is_file():
-        coarse = torch.from_numpy(np.load(kept))
-    else:
-        coarse = _compute(kspace, virtual_coils, calibration, f"{volume.name}, slice {number}")
-        _write(kept, coarse)
-    maps = coils.enlarge(coarse, tuple(kspace.shape[-2:]))
+
+    def compute() -> np.ndarray:
+        name = f"{volume.name}, slice {number}"
+        return _compute(kspace, virtual_coils, calibration, name).numpy()
+
+    coarse = kept_array(_kept(path, number, virtual_coils, calibration), compute)
+    maps = coils.enlarge(torch.from_numpy(coarse), tuple(kspace.shape[-2:]))
     return maps / coils.rss(maps).clamp_min(1e-6)
 
 
@@ -86,19 +86,3 @@ def _kept(path: Path, number: int, virtual_coils: int, calibration: int) -> Path
     parts += [virtual_coils, calibration, code]
     digest = hashlib.sha256(repr(list(map(str, parts))).encode()).hexdigest()[:16]
     return cache_dir() / "maps" / digest / f"{path.stem}-{number}.npy"
-
-
-def _write(path: Path, maps: Tensor) -> None:
-    """Whole or not at all."""
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.npy")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        np.save(temporary, maps.numpy())
-        temporary.replace(path)
-    except OSError as error:
-        raise InputError(
-            f"the cache {path.parent} cannot be written ({error.strerror or error}): make it "
-            "writable, or set RECON_CACHE to a folder with space."
-        ) from None
-    finally:
-        temporary.unlink(missing_ok=True)

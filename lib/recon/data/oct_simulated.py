@@ -14,13 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock
 from PIL import Image
 from tqdm import tqdm
 
+from recon.data.cache import Ledger, alone, writing
 from recon.data.manifest import Manifest
 from recon.data.oct_files import Truth
-from recon.errors import InputError
 from recon.paths import cache_dir
 from recon.phantoms import retina
 from recon.physics import speckle
@@ -78,24 +77,21 @@ def simulate_oct(manifest: Manifest, profile: str, split: str, seed: int = 0) ->
     sizes = manifest.profiles[profile]
     folder = _set_folder(manifest, profile, seed) / split
     plans = plan_volumes(manifest, profile, split, seed)
-    marker = folder.with_name(f"{split}.complete")
-    if marker.is_file() and not _missing(folder, plans):
+    ledger = Ledger(folder)
+    if all(_is_whole(ledger, plan) for plan in plans):
         return folder
-    try:
+    with alone(folder), writing(folder):
         for name in (*DOMAINS, "truth"):
-            (folder / name).mkdir(parents=True, exist_ok=True)
-        with FileLock(folder.with_name(f".{split}.lock")):
-            missing = _missing(folder, plans)
-            label = f"Simulating {manifest.name}, {split}"
-            done = len(plans) - len(missing)
-            for plan in tqdm(missing, label, initial=done, total=len(plans), unit="volume"):
-                _write(folder, plan, sizes, manifest.settings, sizes[split]["bscans"])
-            marker.touch()
-    except OSError as error:
-        raise InputError(
-            f"the cache {folder.parent} cannot be written ({error.strerror or error}): make it "
-            "writable, or set RECON_CACHE to a folder with space."
-        ) from None
+            (folder / name).mkdir(exist_ok=True)
+        ledger = Ledger(folder)
+        missing = [plan for plan in plans if not _is_whole(ledger, plan)]
+        done = len(plans) - len(missing)
+        label = f"Simulating {manifest.name}, {split}"
+        for plan in tqdm(missing, label, initial=done, total=len(plans), unit="volume"):
+            if plan.name in ledger.units:
+                tqdm.write(f"{folder}: {plan.name} is damaged, so it is simulated anew")
+            _write(folder, plan, sizes, manifest.settings, sizes[split]["bscans"])
+            ledger.add(plan.name, _files(folder, plan))
     return folder
 
 
@@ -196,14 +192,14 @@ def _write(folder: Path, plan: Plan, sizes: dict, settings: dict, count: int) ->
     part.replace(file)
 
 
-def _missing(folder: Path, plans: list[Plan]) -> list[Plan]:
-    """Volumes that are not complete: the truth comes last, but images may have been deleted."""
-    return [
-        plan
-        for plan in plans
-        if not _truth_file(folder, plan.name).is_file()
-        or not all((folder / domain / plan.name).is_dir() for domain in DOMAINS)
-    ]
+def _files(folder: Path, plan: Plan) -> list[Path]:
+    """All files of a volume that are there, its truth in any case."""
+    scans = [path for domain in DOMAINS for path in (folder / domain / plan.name).glob("[!.]*")]
+    return [*scans, _truth_file(folder, plan.name)]
+
+
+def _is_whole(ledger: Ledger, plan: Plan) -> bool:
+    return ledger.holds(plan.name, _files(ledger.folder, plan))
 
 
 def _truth_file(folder: Path, name: str) -> Path:

@@ -9,16 +9,17 @@ interrupted run is continued by the next; a lock lets one process simulate and t
 import hashlib
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock
 from tqdm import tqdm
 
-from recon.data.fastmri import Volume, make_target, write_volume
+from recon.data.cache import Ledger, alone
+from recon.data.fastmri import Volume, make_target, read_volume, write_volume
 from recon.data.manifest import Manifest
 from recon.errors import InputError
 from recon.paths import cache_dir
@@ -91,7 +92,7 @@ def simulate(
 
 
 def fill(folder: Path, makers: dict[str, Callable[[], Volume]], label: str) -> Path:
-    """Write the volumes that a folder still lacks, each whole under its name.
+    """Write the volumes that a folder lacks or that have changed, each whole under its name.
 
     Parameters
     ----------
@@ -104,28 +105,37 @@ def fill(folder: Path, makers: dict[str, Callable[[], Volume]], label: str) -> P
     Returns
     -------
     Path
-        The folder; beside it a marker ``<folder>.complete``.
+        The folder; beside it a `recon.data.cache.Ledger` of what was written.
     """
-    home, wanted = folder.parent, {f"{name}.h5" for name in makers}
-    marker = home / f"{folder.name}.complete"
-    if marker.is_file() and wanted == {path.name for path in folder.glob("*")}:
+    files = {name: folder / f"{name}.h5" for name in makers}
+    ledger = Ledger(folder)
+    if all(ledger.holds(name, [file]) for name, file in files.items()):
         return folder
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(home / f".{folder.name}.lock"):
-            for leftover in folder.glob(".*.tmp"):  # of a process that was killed: we hold the lock
-                leftover.unlink()
-            missing = [name for name in makers if not (folder / f"{name}.h5").exists()]
-            done = len(makers) - len(missing)
-            for name in tqdm(missing, label, initial=done, total=len(makers), unit="volume"):
-                write_volume(folder / f"{name}.h5", makers[name]())
-            marker.touch()
-    except OSError as error:
-        raise InputError(
-            f"the cache {home} cannot be written ({error.strerror or error}): make it writable, or "
-            "set RECON_CACHE to a folder with space."
-        ) from None
+    with alone(folder):
+        for leftover in folder.glob(".*.tmp"):  # of a process that was killed: we hold the lock
+            leftover.unlink()
+        ledger = Ledger(folder)
+        missing = [name for name, file in files.items() if not _is_whole(ledger, name, file)]
+        done = len(makers) - len(missing)
+        for name in tqdm(missing, label, initial=done, total=len(makers), unit="volume"):
+            write_volume(files[name], makers[name]())
+            ledger.add(name, [files[name]])
     return folder
+
+
+def _is_whole(ledger: Ledger, name: str, file: Path) -> bool:
+    """Whether a volume is there; one that the ledger does not know yet is read to find out."""
+    if not file.exists():
+        return False
+    if name not in ledger.units:
+        with suppress(InputError):
+            read_volume(file)
+            ledger.add(name, [file])
+    if ledger.holds(name, [file]):
+        return True
+    tqdm.write(f"{file}: damaged, so it is deleted and simulated anew")
+    file.unlink()
+    return False
 
 
 def set_folder(manifest: Manifest, profile: str, also: dict[str, Any]) -> Path:

@@ -18,10 +18,12 @@ from recon.errors import InputError
 from recon.phantoms import scanner
 from recon.phantoms.coil_array import draw_array
 from recon.physics.fourier import centre_crop
+from recon.results.fingerprints import cell_code
 
 __all__ = ["STRIPPED", "strip_array", "strip_noise", "strip_phase", "train_files"]
 
 COILS = 8  # of the one array
+MADE_BY = cell_code(Path(__file__).read_text(encoding="utf-8"))  # names the folders
 
 
 def strip_phase(scan: scanner.Scan) -> scanner.Scan:
@@ -76,16 +78,17 @@ def train_files(name: str, profile: str, without: str = "") -> list[Path]:
     if without == "leaves":
         manifest = replace(manifest, settings={**manifest.settings, "leaves": 0.0})
     strip = STRIPPED[without] if without else None
+    also = {"without": without, "stripped": MADE_BY}
     if strip is None:
         files = list_volumes(simulate(manifest, "multicoil", profile, "train"))
         if without != "detail":
             return files
-        folder = set_folder(manifest, profile, {"without": without}) / "multicoil_train"
+        folder = set_folder(manifest, profile, also) / "multicoil_train"
         makers = {path.stem: partial(_coarser, path) for path in files}
         return list_volumes(fill(folder, makers, f"Halving the resolution of {name}"))
     count = manifest.profiles[profile]["train"]["volumes"]
     plans = [plan_volume(manifest, profile, "train", number) for number in range(count)]
-    folder = set_folder(manifest, profile, {"without": without, "coils": COILS}) / "multicoil_train"
+    folder = set_folder(manifest, profile, also) / "multicoil_train"
     makers = {plan.name: partial(_scan, manifest, profile, plan, strip) for plan in plans}
     return list_volumes(fill(folder, makers, f"Simulating {name} without {without}"))
 

@@ -29,6 +29,7 @@ from recon.data.measurement import (
 )
 from recon.data.samples import collate
 from recon.learning.losses import combine
+from recon.learning.threads import free_threads
 from recon.physics.coils import compress, compression_matrix, espirit_maps, rss
 from recon.physics.fourier import centre_crop, crop_readout, to_corner
 from recon.physics.sampling import effective_acceleration
@@ -178,6 +179,7 @@ def reconstruct(
     return {k: torch.cat(v).numpy() for k, v in images.items()}, target.numpy(), effective
 
 
+@free_threads()
 def evaluate_methods(
     methods: dict[str, Method],
     paths: Sequence[Path],

@@ -135,7 +135,8 @@ def fit_patches(
         drawn = pairs.draw(count, schedule.size, network.margin, rng, part)
         return (tensor.to(chosen, memory_format=torch.channels_last) for tensor in drawn)
 
-    with resumed(network, optimiser, folder, label, save_every=60) as record:
+    length = {"steps": schedule.steps, "most": schedule.steps}
+    with resumed(network, optimiser, folder, label, save_every=60, **length) as record:
         for step in tqdm(range(len(record.history), schedule.steps), label, mininterval=2):
             # A generator a step: going on needs none that was saved.
             coarse, fine = batch(schedule.batch, "step", step, "train")

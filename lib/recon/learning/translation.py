@@ -152,7 +152,7 @@ def fit_translation(
     state.to(chosen, memory_format=torch.channels_last).train()
     optimiser = torch.optim.Adam(model.parameters(), lr=schedule.rate)
     total = schedule.pretrain + schedule.steps
-    with resumed(state, optimiser, folder, label, save_every) as record:
+    with resumed(state, optimiser, folder, label, save_every, steps=total) as record:
         for step in tqdm(range(len(record.history), total), label, mininterval=2):
             # A generator a step: going on needs none that was saved.
             rng = np.random.default_rng(seed_of(seed, "step", step))

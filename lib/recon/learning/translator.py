@@ -7,14 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, save
 
+from recon.data.cache import seal, sealed, set_aside
 from recon.learning.adversarial import TranslationSchedule
+from recon.learning.checkpoints import newest
 from recon.learning.pretraining import beside, calibrated, classify_domains
 from recon.learning.training import pick_device
 from recon.learning.translation import fit_translation, translation_folder
 from recon.networks.cyclegan import HDCycleGAN
-from recon.results.store import write_text
 
 __all__ = ["train_translator"]
 
@@ -70,28 +71,31 @@ def train_translator(
         calibrated(model, high, low, schedule.shape, seed)
     folder = translation_folder(model, settings, schedule, files, seed)
     folder = beside(folder, domain, classify, checks if check else 0)
-    begun = any(not path.name.endswith(".tmp") for path in folder.glob("step-*"))
+    count = min(checks, schedule.steps) if check else 1
+    stops = [round(schedule.steps * part / count) for part in range(1, count + 1)]
+    place, values, best = folder / "best", {}, b""
+    content = sealed(place) if check else None
+    if content is not None:  # values, and the weights of the best
+        line, _, best = content.partition(b"\n")
+        values = {int(step): value for step, value in json.loads(line).items()}
+    begun = newest(folder)
+    if check and any(s not in values and schedule.pretrain + s < begun for s in stops):
+        set_aside(folder, "it has gone on from weights that were not looked at")
+        begun, values = 0, {}
     if classify and not begun:  # else there are weights that came after it
         classify_domains(model, high, low, schedule.shape, classify, seed=seed, device=device)
-    best, noted = folder / "best.safetensors", folder / "checks.json"
-    values: dict[int, float] = {}
-    if noted.is_file():
-        values = {int(k): v for k, v in json.loads(noted.read_text(encoding="utf-8")).items()}
-    count = min(checks, schedule.steps) if check else 1
     history: list[dict] = []
-    for stop in (round(schedule.steps * part / count) for part in range(1, count + 1)):
+    for stop in stops:
         plan = replace(schedule, steps=stop)
         history = fit_translation(model, high, low, plan, folder, seed, device, label)
         if check and stop not in values:
             model.to(pick_device(device)).eval()
-            value = check(model)
-            if value >= max(values.values(), default=-np.inf):
-                weights = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
-                part = best.with_suffix(".tmp")
-                save_file(weights, part)
-                part.replace(best)
-            values[stop] = value
-            write_text(noted, json.dumps(values))
-    if check and best.is_file():
-        model.load_state_dict(load_file(best))
+            values[stop] = check(model)
+            if values[stop] >= max(values.values()):
+                best = save(
+                    {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
+                )
+            seal(place, json.dumps(values).encode() + b"\n" + best)
+    if best:
+        model.load_state_dict(load(best))
     return model.to(pick_device(device)).eval(), history, values
