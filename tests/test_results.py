@@ -1,5 +1,6 @@
 """Results: rows and runs, staleness, claims whose verdicts follow the rows, tables, parameters."""
 
+import copy
 import json
 import math
 import os
@@ -545,7 +546,7 @@ def test_no_verdict_is_typed_and_broken_claims_are_refused(tmp_path):
         "verdict": lambda c: c["claims"][0].update(verdict="reproduced"),
         "no method 'unett'": lambda c: c["claims"][0].update(against=["unett"]),
         "columns": lambda c: c["tables"][0]["rows"][0].pop(),
-        "two claims": lambda c: c["claims"].append(c["claims"][0]),
+        "two claims": lambda c: c["claims"].append(copy.deepcopy(c["claims"][0])),
         "p_below": lambda c: c["claims"][3].update(p_below="small"),
     }
     for number, (said, change) in enumerate(breaks.items()):

@@ -9,6 +9,7 @@ from skimage.restoration import estimate_sigma
 from recon.data.manifest import Manifest
 from recon.data.oct_files import Domains, image_files, read_bscans, read_image
 from recon.errors import InputError
+from recon.paths import places
 
 __all__ = ["noise_level", "open_folders"]
 
@@ -31,7 +32,7 @@ def open_folders(manifest: Manifest, data_root: str, split: str) -> Domains:
         For folders that are missing, empty or the same, for a split that has no patients, and for
         a high-noise domain that is less noisy than the other.
     """
-    roots = [Path(part.strip()).expanduser() for part in data_root.split(",")]
+    roots = places(data_root)
     for root in roots:
         if not root.is_dir():
             raise InputError(
