@@ -80,7 +80,7 @@ def test_a_reference_run_is_kept_among_the_committed_results(checkout):
         (("tiny", "-p", "accel", "4", "-p", "accel", "6"), "accel is given twice, 4 and 6"),
         (("tiny", "--out", "checkout"), "tiny.ipynb cannot be written (Is a directory)"),
         (("tiny", "--out", "/dev/null"), "/dev/null cannot be written (it is no regular file)"),
-        (("tiny", "--out", "checkout/environment.yml/x.ipynb"), "x.ipynb cannot be written (Not a"),
+        (("tiny", "--out", "checkout/environment.yml/x.ipynb"), "x.ipynb cannot be written ("),
         (("tinny",), "there is no chapter 'tinny': the book has tiny"),
     ],
 )
@@ -119,7 +119,7 @@ def test_a_place_for_runs_that_is_none_is_found_before_the_work(executed, tmp_pa
     (tmp_path / "file").write_text("")
     given = {**executed.environment(), "RECON_RUNS": str(tmp_path / "file")}
     words = [sys.executable, "-m", "papermill", executed.notebook, tmp_path / "out.ipynb"]
-    done = subprocess.run(words, capture_output=True, text=True, env=given)
+    done = subprocess.run(words, capture_output=True, text=True, env=given, cwd=tmp_path)
     assert "InputError" in done.stderr and "file is no folder: delete it" in done.stderr
     code = [c for c in state(tmp_path / "out.ipynb")["cells"] if c["cell_type"] == "code"]
     assert code[-1]["execution_count"] is None
