@@ -79,13 +79,14 @@ def test_a_reference_run_is_kept_among_the_committed_results(checkout):
         (("tiny", "-p", "profile", "quik"), "'quick', 'standard', 'paper' (did you mean 'quick'?)"),
         (("tiny", "-p", "accel", "4", "-p", "accel", "6"), "accel is given twice, 4 and 6"),
         (("tiny", "--out", "checkout"), "tiny.ipynb cannot be written (Is a directory)"),
-        (("tiny", "--out", "/dev/null"), "/dev/null cannot be written (it is no regular file)"),
+        (("tiny", "--out", "pipe"), "pipe cannot be written (it is no regular file)"),
         (("tiny", "--out", "checkout/environment.yml/x.ipynb"), "x.ipynb cannot be written ("),
         (("tinny",), "there is no chapter 'tinny': the book has tiny"),
     ],
 )
 def test_bad_input_gets_one_line_and_status_2(checkout, words, said):
     (checkout.root / "tiny.ipynb").mkdir()
+    os.mkfifo(checkout.root.parent / "pipe")
     done = checkout.recon("run", *words)
     assert done.returncode == 2
     last = [line for line in done.stderr.splitlines() if line.startswith("recon: ")]

@@ -123,7 +123,7 @@ FORM = '{"chapter": "a", "profile": "quick", "parameters": {}, "rows": [%s], "pr
     "content",
     [
         *("", "{", "[]", '{"chapter": 1}', "\x00", "[" * 99_999, FORM % "", FORM % "7"),
-        FORM.replace("{}", "7") % "{}",
+        FORM.replace("{}", "7") % json.dumps(value("unet", 30.0)),
         FORM.replace("[%s]", "7"),
         FORM.replace('"a"', "7") % "{}",
     ],
