@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from recon.errors import InputError
-from recon.paths import check_checkout
+from recon.paths import check_checkout, place
 
 
 def run(options: argparse.Namespace) -> int:
@@ -121,7 +121,7 @@ def data(options: argparse.Namespace) -> int:
         print(path.read_text(encoding="utf-8"), end="")
         return 0
     if options.action == "verify":
-        problems = manifest.verify(manifest.load_manifest(options.name), options.root)
+        problems = manifest.verify(manifest.load_manifest(options.name), place(options.root))
         for problem in problems:
             print(problem)
         print(f"{options.name}: {len(problems)} problem(s)" if problems else f"{options.name}: ok")
