@@ -8,6 +8,8 @@ SHELL := /bin/bash
 PYTHON ?= $(shell for p in python3.11 python3 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null && command -v $$p && break; done)
 BIN := .venv/bin
+# The folder that the environment was made in: its scripts and its library are those of that folder.
+MADE_IN := $(shell sed -nE 's|^ *(export )?VIRTUAL_ENV=.?(/.*)/\.venv.?$$|\2|p' $(BIN)/activate 2>/dev/null | head -1)
 WORKERS ?= 2
 export PYTHONWARNINGS ?= ignore::DeprecationWarning
 export JUPYTER_PLATFORM_DIRS := 1
@@ -20,10 +22,17 @@ env: .venv/.stamp  ## the environment: .venv with every version of environment.y
 # The pip section is the whole list, so nothing is resolved: same versions everywhere.
 # PyPI's torch wheel for Linux wants CUDA libraries that are not in the list; where it cannot be
 # imported for lack of them, pip fetches what it asks for (several GB).
+# A copied or moved checkout makes an environment of its own, however fresh the stamp looks.
+ifneq ($(MADE_IN),)
+ifneq ($(MADE_IN),$(CURDIR))
+.PHONY: .venv/.stamp
+endif
+endif
 .venv/.stamp: environment.yml pyproject.toml
 	@test -n "$(PYTHON)" || { echo "make: Python 3.11 is needed and was not found;" \
 		"install it, or name it: make env PYTHON=/path/to/python3.11" >&2; exit 1; }
-	@test -x $(BIN)/pip || "$(PYTHON)" -m venv --clear .venv
+	@test ! -L .venv || rm .venv
+	@test -x $(BIN)/pip -a "$(MADE_IN)" = "$(CURDIR)" || "$(PYTHON)" -m venv --clear .venv
 	@sed -n 's/^      - //p' environment.yml > .venv/requirements.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps \
 		-r .venv/requirements.txt

@@ -60,12 +60,12 @@ class Checkout:
         kept = {key: value for key, value in os.environ.items() if not key.startswith("RECON_")}
         return {**kept, "PYTHONPATH": str(self.root / "lib"), "OMP_NUM_THREADS": "1"}
 
-    def start(self, *words: str) -> subprocess.Popen:
+    def start(self, *words: str, **variables: str) -> subprocess.Popen:
         """Start ``python -m recon WORDS`` from another working directory."""
         return subprocess.Popen(
             [sys.executable, "-m", "recon", *words],
             cwd=self.root.parent,
-            env=self.environment(),
+            env={**self.environment(), **variables},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -73,9 +73,9 @@ class Checkout:
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
 
-    def recon(self, *words: str) -> subprocess.CompletedProcess:
+    def recon(self, *words: str, **variables: str) -> subprocess.CompletedProcess:
         """Run ``python -m recon WORDS`` to its end."""
-        process = self.start(*words)
+        process = self.start(*words, **variables)
         out, err = process.communicate(timeout=60)
         return subprocess.CompletedProcess(words, process.returncode, out, err)
 

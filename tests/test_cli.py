@@ -77,16 +77,60 @@ def test_a_reference_run_is_kept_among_the_committed_results(checkout):
         (("tiny", "-p", "accel", "16"), "accel is 16, but must lie from 2 to 12"),
         (("tiny", "-p", "accel", "nan"), "accel is nan, but must lie from 2 to 12"),
         (("tiny", "-p", "profile", "quik"), "'quick', 'standard', 'paper' (did you mean 'quick'?)"),
+        (("tiny", "-p", "accel", "4", "-p", "accel", "6"), "accel is given twice, 4 and 6"),
+        (("tiny", "--out", "checkout"), "tiny.ipynb cannot be written (Is a directory)"),
+        (("tiny", "--out", "pipe"), "pipe cannot be written (it is no regular file)"),
+        (("tiny", "--out", "checkout/environment.yml/x.ipynb"), "x.ipynb cannot be written ("),
         (("tinny",), "there is no chapter 'tinny': the book has tiny"),
     ],
 )
 def test_bad_input_gets_one_line_and_status_2(checkout, words, said):
+    (checkout.root / "tiny.ipynb").mkdir()
+    os.mkfifo(checkout.root.parent / "pipe")
     done = checkout.recon("run", *words)
     assert done.returncode == 2
     last = [line for line in done.stderr.splitlines() if line.startswith("recon: ")]
     assert len(last) == 1 and said in last[0]
     assert "Traceback" not in done.stderr
     assert not list((checkout.root).glob("runs/*.ipynb"))
+
+
+def test_a_run_is_at_home_where_it_was_started(checkout, tmp_path):
+    """Its folders, its library and its kernel are those of the process that was asked for it."""
+    foreign = tmp_path / "jupyter" / "kernels" / "python3"
+    foreign.mkdir(parents=True)
+    spec = {"argv": ["/bin/false", "{connection_file}"], "display_name": "x", "language": "python"}
+    (foreign / "kernel.json").write_text(json.dumps(spec))
+    look = "\n# %%\nfrom recon import paths\n\nprint(paths.cache_dir(), paths.__file__)\n"
+    checkout.chapter.write_text(checkout.chapter.read_text() + look)
+    places = {"RECON_RUNS": "my $HOME runs", "RECON_CACHE": "cache"}
+    done = checkout.recon(
+        "run", "tiny", "-p", "accel", "06.0", "--out", "kept/",
+        **places, JUPYTER_PATH=str(tmp_path / "jupyter"),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == str(tmp_path / "kept" / "tiny_accel-6.ipynb")
+    assert [p.name for p in (tmp_path / "my $HOME runs").iterdir()] == ["tiny_accel-6.json"]
+    said = state(tmp_path / "kept" / "tiny_accel-6.ipynb")["cells"][-1]["outputs"][0]["text"]
+    assert "".join(said).split() == [str(tmp_path / "cache"), "./lib/recon/paths.py"]
+
+
+def test_a_place_for_runs_that_is_none_is_found_before_the_work(executed, tmp_path):
+    """By plain papermill too; the chapter's third cell is not reached."""
+    (tmp_path / "file").write_text("")
+    given = {**executed.environment(), "RECON_RUNS": str(tmp_path / "file")}
+    words = [sys.executable, "-m", "papermill", executed.notebook, tmp_path / "out.ipynb"]
+    done = subprocess.run(words, capture_output=True, text=True, env=given, cwd=tmp_path)
+    assert "InputError" in done.stderr and "file is no folder: delete it" in done.stderr
+    code = [c for c in state(tmp_path / "out.ipynb")["cells"] if c["cell_type"] == "code"]
+    assert code[-1]["execution_count"] is None
+
+
+def test_a_kernel_that_dies_is_told_of(checkout):
+    killed = "# %%\nimport os\n\nos.kill(os.getpid(), 9)\n"
+    (checkout.root / "book" / "killed.py").write_text(killed)
+    done = checkout.recon("run", "killed")
+    assert done.returncode == 1 and "recon: killed: Kernel died" in done.stderr
 
 
 def test_plain_papermill_is_refused_an_unknown_parameter_by_the_chapter(executed, tmp_path):

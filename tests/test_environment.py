@@ -1,7 +1,9 @@
 """The one list of versions, the three floors of the library, and what nothing may import."""
 
 import ast
+import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -145,6 +147,28 @@ def test_the_commands_of_the_readme_exist():
 def code_of(text: str) -> list[str]:
     """Inline code and code blocks of a Markdown text."""
     return re.findall(r"```.*?```|`[^`]+`", text, flags=re.DOTALL)
+
+
+def test_jupytext_leaves_a_stamp_alone(tmp_path):
+    """What it is asked to do to a notebook beside its source, in the terminal or by JupyterLab."""
+    import nbformat
+
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    (tmp_path / "a.py").write_text("# %%\nx = 1\n")
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("x = 2")])
+    notebook.metadata["recon"] = {"seconds": 3}
+    for words in (["--sync", "a.ipynb"], ["--sync", "a.py"], ["--update", "--to=ipynb", "a.py"]):
+        nbformat.write(notebook, tmp_path / "a.ipynb")
+        os.utime(tmp_path / "a.ipynb", (0, 0))
+        subprocess.run(
+            [sys.executable, "-m", "jupytext", *words],
+            cwd=tmp_path,
+            check=True,
+            capture_output=True,
+        )
+        kept = nbformat.read(tmp_path / "a.ipynb", as_version=4)
+        assert kept.metadata["recon"] == {"seconds": 3}
+    assert (tmp_path / "a.py").read_text() == "# %%\nx = 1\n"
 
 
 def test_make_installs_exactly_the_list():

@@ -61,7 +61,7 @@ def test_a_new_chapter_passes_every_check(book, tmp_path, monkeypatch):
     assert made.returncode == 0 and "python -m recon execute my_question" in made.stdout
     again = {**book.environment(), "RECON_CACHE": str(tmp_path / "cache")}
     words = [sys.executable, "-m", "recon", "execute", "my_question"]
-    done = subprocess.run(words, env=again, capture_output=True, text=True)
+    done = subprocess.run(words, env=again, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert [path.name for path in (book.root / "runs").glob("*")] == ["my_question.json"]
     monkeypatch.setattr(test_notebooks, "BOOK", book.root / "book")

@@ -1,5 +1,6 @@
 """Results: rows and runs, staleness, claims whose verdicts follow the rows, tables, parameters."""
 
+import copy
 import json
 import math
 import os
@@ -85,6 +86,9 @@ def test_stored_numbers_are_as_long_as_they_need_to_be(tmp_path):
         ({"ci95": [2.0, 1.0]}, "lower bound"),
         ({"ci95": [0.0, math.inf]}, "ci95"),
         ({"n": True}, "n is True"),
+        ({"n": 0}, "n counts from 1"),
+        ({"against": "unet", "p_value": 1.5}, "p lies from 0 to 1"),
+        ({"against": "unet", "p_value": -0.01}, "p lies from 0 to 1"),
         ({"against": "unet"}, "no field 'p_value'"),
         ({"extra": [1]}, "extra is [1]"),
     ],
@@ -112,11 +116,30 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
     assert path.read_bytes() == good and list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"chapter": 1}', "\x00"])
+FORM = '{"chapter": "a", "profile": "quick", "parameters": {}, "rows": [%s], "provenance": {}}'
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *("", "{", "[]", '{"chapter": 1}', "\x00", "[" * 99_999, FORM % "", FORM % "7"),
+        FORM.replace("{}", "7") % json.dumps(value("unet", 30.0)),
+        FORM.replace("[%s]", "7"),
+        FORM.replace('"a"', "7") % "{}",
+    ],
+)
 def test_a_damaged_run_is_named(tmp_path, content):
     (tmp_path / "broken.json").write_text(content)
     with pytest.raises(InputError, match=r"broken\.json"):
         store.load_all(tmp_path)
+
+
+def test_a_damaged_reference_run_is_named_where_the_book_reads_it(checkout):
+    (checkout.root / "book" / "results" / "broken.json").write_text('{"rows": []}')
+    for look in (staleness.stale_reference, lambda root: staleness.hashes("tiny", root)):
+        checkout.chapter.write_text("# %%\nstore.reference_runs('tiny')\n")
+        with pytest.raises(InputError, match=r"broken\.json is not a run"):
+            look(checkout.root)
 
 
 @pytest.mark.parametrize("folder", ["fastmri", "a name of more than twenty four letters.tif"])
@@ -128,6 +151,19 @@ def test_results_name_no_folder_of_the_machine(tmp_path, folder):
     assert "somebody" not in name and name != other
     stored = store.load(tmp_path / "run.json")
     assert store.run_name(stored.chapter, stored.parameters) == name
+
+
+def test_one_value_has_one_name():
+    names = {
+        store.run_name("errata", {"seed": seed, "width": width})
+        for seed in (1000, 1e3)
+        for width in (128, 128.0)
+    }
+    assert names == {"errata_seed-1000_width-128"}
+    assert store.run_name("errata", {"width": 0.5}) == "errata_width-0.5"
+    for path in store.reference_dir().glob("*.json"):
+        run = store.load(path)
+        assert store.run_name(run.chapter, run.parameters) == path.stem
 
 
 def test_long_names_end_in_a_hash_and_stay_apart():
@@ -318,6 +354,26 @@ def test_right_values_pass():
     good = {"accel": 6.5, "coils": 4.0, "device": "cuda:1", "test_data": "", "seed": 1}
     for name, value_given in good.items():
         assert parameters.MRI[name](name, value_given) == value_given
+
+
+def test_a_chapter_goes_on_with_the_value_that_it_stores():
+    """A seed of 1000.0 would draw other masks than 1000, under one name."""
+    values = {"seed": 1e3, "coils": 4.0, "accel": 6.5}
+    parameters.check(values, {name: parameters.MRI[name] for name in values})
+    assert {name: repr(given) for name, given in values.items()} == {
+        "seed": "1000", "coils": "4", "accel": "6.5",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("given", "default", "understood"),
+    [
+        ("1e3", 0, 1000), ("06", 4, 6), ("6.0", 4, 6), ("-0.0", 4, 0), ("6.5", 4, 6.5),
+        ("2", 1.0, 2.0), ("1e22", 4, 1e22), ("12345678901234567891", 0, 12345678901234567891),
+    ],
+)  # fmt: skip
+def test_a_number_is_read_as_one_value(given, default, understood):
+    assert repr(parameters.convert("x", given, default)) == repr(understood)
 
 
 @pytest.mark.parametrize("cell", ["accel = 2 + n", "import os", "a = b = 1", "accel ="])
@@ -545,7 +601,7 @@ def test_no_verdict_is_typed_and_broken_claims_are_refused(tmp_path):
         "verdict": lambda c: c["claims"][0].update(verdict="reproduced"),
         "no method 'unett'": lambda c: c["claims"][0].update(against=["unett"]),
         "columns": lambda c: c["tables"][0]["rows"][0].pop(),
-        "two claims": lambda c: c["claims"].append(c["claims"][0]),
+        "two claims": lambda c: c["claims"].append(copy.deepcopy(c["claims"][0])),
         "p_below": lambda c: c["claims"][3].update(p_below="small"),
     }
     for number, (said, change) in enumerate(breaks.items()):
@@ -557,6 +613,32 @@ def test_no_verdict_is_typed_and_broken_claims_are_refused(tmp_path):
             claims.load(path)
         assert said in str(error.value)
     assert content["key"] == "chen-2022"
+
+
+BOMB = "a: &a [{}]\nb: &b [{}]\nc: &c [{}]\nd: [{}]\n".format(
+    *(",".join(9 * [part]) for part in ("lol", "*a", "*b", "*c"))
+)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (BOMB, "an alias, *a"),
+        ("key: " + "[" * 5000, "no readable YAML file"),
+        ("key: [", "no readable YAML file"),
+        ("key: 2024-13-99", "no readable YAML file"),
+        ("key: !!python/object:os.system x", "no readable YAML file"),
+        ("key: [%s]" % ("longword, " * 99_999), "mend it|schema"),
+    ],
+)
+def test_a_hostile_yaml_file_gets_a_short_sentence(tmp_path, content, said):
+    from recon.data.manifest import read_manifest
+
+    (tmp_path / "x-2000.yml").write_text(content)
+    for read in (claims.load, read_manifest):
+        with pytest.raises(InputError, match=rf"x-2000\.yml.*({said.replace('*', '.')})") as error:
+            read(tmp_path / "x-2000.yml")
+        assert len(str(error.value)) < 4000
 
 
 # --- tables ----------------------------------------------------------------------------------

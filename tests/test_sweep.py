@@ -46,6 +46,9 @@ def test_a_point_that_fails_leaves_the_others_alone(checkout):
         (["--over", "acel", "4,6"], "unknown parameter 'acel' (did you mean 'accel'?)"),
         (["--over", "accel", "4,six"], "must be a number"),
         (["--over", "accel", "4,4"], "give each once"),
+        (["--over", "accel", "4,04"], "the values of accel are 4,04; give each once"),
+        (["--over", "accel", "6,6.0"], "give each once"),
+        (["--over", "accel", "4,5", "--over", "accel", "8"], "accel is given twice, 4,5 and 8"),
         (["--over", "accel", "4,"], "give each once"),
         (["--over", "accel", "4,6", "--param", "accel", "8"], "both given and varied"),
         (["--over", "accel", "4,6", "--processes", "0"], "must be 1 or more"),
@@ -77,6 +80,16 @@ def test_the_figure_shows_methods_against_the_first_parameter():
     assert lines == {"unet": [[4, 35], [8, 39]], "cs": [[4, 25], [8, 29]]}
     only = rows[rows.metric == "ssim"].assign(contrast="PD")
     assert sweep.curves(only, ["accel"]).axes[0].get_ylabel() == "ssim, mean"
+
+
+def test_a_point_is_the_same_however_it_is_spelt(tmp_path, monkeypatch):
+    """The run is looked for under the name that it is stored under, in whichever process."""
+    monkeypatch.chdir(tmp_path)
+    given = {"accel": "6.0", "compressed_sensing": "TRUE", "data_root": "x"}
+    (point,) = sweep.grid("pcrnn", {"seed": ["1e3"]}, given)
+    plain = {"seed": "1000", "accel": "6", "compressed_sensing": "True"}
+    assert point == {**plain, "data_root": str(tmp_path / "x")}
+    assert sweep.name_of("pcrnn", {**given, "seed": "1e3"}) == sweep.name_of("pcrnn", point)
 
 
 def test_the_grid_holds_every_combination():

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from recon.errors import InputError
+from recon.paths import check_checkout, place
 
 
 def run(options: argparse.Namespace) -> int:
     from recon import notebooks
 
-    given = dict(options.param or [])
     try:
-        print(notebooks.run(options.chapter, given, options.out, options.reference))
+        print(notebooks.run(options.chapter, once(options.param), options.out, options.reference))
     except notebooks.ChapterError as error:
         print(f"recon: {error}", file=sys.stderr)
         return 1
@@ -23,8 +23,8 @@ def run(options: argparse.Namespace) -> int:
 def sweep(options: argparse.Namespace) -> int:
     from recon import sweep as sweeps
 
-    over = {name: values.split(",") for name, values in options.over or []}
-    given = dict(options.param or [])
+    over = {name: values.split(",") for name, values in once(options.over).items()}
+    given = once(options.param)
     found = sweeps.sweep(options.chapter, over, given, options.processes, options.scheduler)
     print(f"{len(found.made)} runs made, {len(found.kept)} were there, {len(found.failed)} failed")
     for name, reason in found.failed.items():
@@ -34,11 +34,21 @@ def sweep(options: argparse.Namespace) -> int:
     return int(bool(found.failed))
 
 
+def once(pairs: Sequence[Sequence[str]] | None) -> dict[str, str]:
+    """Names and values of a repeatable option; `InputError` for a name that stands there twice."""
+    given: dict[str, str] = {}
+    for name, value in pairs or []:
+        if name in given:
+            raise InputError(f"{name} is given twice, {given[name]} and {value}: give it once.")
+        given[name] = value
+    return given
+
+
 def execute(options: argparse.Namespace) -> int:
     from recon import notebooks
     from recon.results import staleness
 
-    names, failed = options.chapters or staleness.chapters(), []
+    names, failed = list(dict.fromkeys(options.chapters)) or staleness.chapters(), []
     for name in names:
         notebooks.source_path(name)
     for name in names:
@@ -112,7 +122,7 @@ def data(options: argparse.Namespace) -> int:
         return 0
     if options.action == "verify":
         known = manifest.load_manifest(options.name)
-        problems = manifest.verify(known, options.root)
+        problems = manifest.verify(known, place(options.root))
         for problem in problems:
             print(problem)
         simulated = known.kind.startswith("simulated")
@@ -148,7 +158,7 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument(
         "--param", "-p", nargs=2, action="append", metavar=("NAME", "VALUE"), help="repeatable"
     )
-    one.add_argument("--out", type=Path, help="the executed notebook; by default in runs/")
+    one.add_argument("--out", help="the executed notebook, or its folder; by default in runs/")
     one.add_argument(
         "--reference", action="store_true", help="keep the results in book/results, to be committed"
     )
@@ -208,6 +218,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     options = parser().parse_args(arguments)
     try:
+        check_checkout()
         return options.action_of(options)
     except InputError as error:
         print(f"recon: {error}", file=sys.stderr)

@@ -7,4 +7,11 @@ exits with status 2; any other exception is a defect of ours and keeps its trace
 
 
 class InputError(ValueError):
-    """Bad input, said in one sentence: which file, which field, what to do."""
+    """Bad input, said in one sentence: which file, which field, what to do.
+
+    A message that quotes more of a file than anyone reads is cut in the middle.
+    """
+
+    def __init__(self, message: object = "") -> None:
+        text = str(message)
+        super().__init__(text if len(text) <= 3000 else f"{text[:1500]} ... {text[-1000:]}")

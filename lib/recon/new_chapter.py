@@ -3,10 +3,9 @@
 import re
 from pathlib import Path
 
-import yaml
-
 from recon.errors import InputError
 from recon.paths import project_root
+from recon.results.readers import read_yaml
 from recon.results.store import write_text
 
 # With TITLE, NAME and LABEL filled in: all that a chapter has to have, about the smallest question.
@@ -105,11 +104,11 @@ def new_chapter(name: str) -> Path:
     if taken:
         raise InputError(f"book/{taken[0]} is there already: choose another name than {name!r}.")
     try:
+        last = read_yaml(contents)["parts"][0]["chapters"][-1]["file"]
         text = contents.read_text(encoding="utf-8")
-        last = yaml.safe_load(text)["parts"][0]["chapters"][-1]["file"]
         at = re.search(rf"(?m)^( *- file: ){re.escape(last)}$", text)
         listed = f"{text[: at.end()]}\n{at[1]}{name}{text[at.end() :]}"
-    except (OSError, yaml.YAMLError, LookupError, TypeError, AttributeError):
+    except (InputError, LookupError, TypeError, AttributeError):
         raise InputError(f"_toc.yml has no '- file:' for {name!r} to follow: mend it.") from None
     words = {"NAME": name, "TITLE": name.replace("_", " ").capitalize()}
     words["LABEL"] = name.replace("_", "-")

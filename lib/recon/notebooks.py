@@ -5,23 +5,25 @@ it, one way. A notebook is executed away from its place and moved there once it 
 neither an error nor a kill ever replaces a good one.
 """
 
-import contextlib
 import difflib
 import os
 import re
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import jupytext
 import nbformat
 import papermill
+from ipykernel.kernelspec import get_kernel_dict
+from jupyter_client.kernelspec import KernelSpec
+from jupyter_client.manager import AsyncKernelManager
 from nbformat import NotebookNode
 
 from recon.errors import InputError
-from recon.paths import project_root, runs_dir
+from recon.paths import cache_dir, place, places, project_root, runs_dir
 from recon.results import provenance, staleness, store
 from recon.results.fingerprints import cell_code
 from recon.results.parameters import convert, declared, unknown
@@ -31,6 +33,10 @@ __all__ = ["ChapterError", "asked", "execute", "run", "sync"]
 LARGEST = 1_500_000  # bytes of a committed notebook
 # Run behind the last cell, and taken out again: only the kernel knows what it needed itself.
 MEMORY = "from recon.results import provenance\nprint(provenance.peak_memory_mb())"
+PLACE = r".+_root|microscopy"  # parameters that name a place
+# A backend set for scripts (Agg, say) would leave a notebook without figures.
+INLINE = {"MPLBACKEND": "module://matplotlib_inline.backend_inline"}
+HOME = os.path.expanduser("~")  # noqa: PTH111, Path.home() raises where there is none
 LANGUAGE = {"name": "python", "file_extension": ".py", "pygments_lexer": "ipython3"}
 KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 
@@ -51,10 +57,7 @@ def source_path(chapter: str) -> Path:
 def build(source: Path, previous: NotebookNode | None) -> NotebookNode:
     """The notebook of a percent script, without outputs, cell ids kept from `previous`."""
     notebook = jupytext.read(source, fmt="py:percent")
-    notebook.metadata = NotebookNode(
-        kernelspec=KERNEL,
-        language_info=dict(LANGUAGE),
-    )
+    notebook.metadata = NotebookNode(kernelspec=KERNEL, language_info=dict(LANGUAGE))
     notebook.nbformat, notebook.nbformat_minor = 4, 5
     old = previous.cells if previous is not None else []
     ids = _kept_ids(old, notebook.cells)
@@ -109,8 +112,7 @@ def sync(chapter: str) -> str:
         write(notebook, target)
         return f"{chapter}: made {target.name}, not executed yet"
     notebook.metadata = previous.metadata
-    old = [cell for cell in previous.cells if cell.cell_type == "code"]
-    new = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    old, new = ([c for c in n.cells if c.cell_type == "code"] for n in (previous, notebook))
     same = len(old) == len(new) and all(
         cell_code(a.source) == cell_code(b.source) for a, b in zip(old, new, strict=True)
     )
@@ -136,7 +138,8 @@ def execute(chapter: str) -> float:
     """
     source = source_path(chapter)
     target = source.with_suffix(".ipynb")
-    notebook, seconds = _execute(chapter, build(source, read(target)), {}, chapter)
+    store.write_bytes(target, None)
+    notebook, seconds = _execute(chapter, build(source, read(target)), {}, chapter, runs_dir())
     size = len(nbformat.writes(notebook).encode())
     if size > LARGEST:
         index = max(range(len(notebook.cells)), key=lambda i: len(str(notebook.cells[i])))
@@ -151,42 +154,39 @@ def execute(chapter: str) -> float:
 def asked(chapter: str, given: Mapping[str, str]) -> dict[str, Any]:
     """Parameters `given` as texts, as typed, as values of the chapter's types.
 
-    `InputError` for an unknown name or a value of the wrong type.
+    Places are made absolute. `InputError` for an unknown name or a value of the wrong type.
     """
     defaults = declared(source_path(chapter))
-    for name in given:
-        if name not in defaults:
-            raise unknown(name, defaults)
+    if strange := [name for name in given if name not in defaults]:
+        raise unknown(strange[0], defaults)
     parameters = {name: convert(name, text, defaults[name]) for name, text in given.items()}
-    # A copy elsewhere reads the same folder, wherever the command was typed.
-    for name, value in parameters.items():
-        if name.endswith("_root") and value and not Path(value).expanduser().is_absolute():
-            parameters[name] = str(Path(value).resolve())
-    return parameters
+    named = {name: places(v) for name, v in parameters.items() if re.fullmatch(PLACE, name) and v}
+    return parameters | {name: ",".join(map(str, found)) for name, found in named.items()}
 
 
 def run(
-    chapter: str, given: Mapping[str, str], out: Path | None = None, reference: bool = False
+    chapter: str, given: Mapping[str, str], out: str | Path | None = None, reference: bool = False
 ) -> Path:
     """Run a chapter under `given` parameters (texts, as typed); returns the executed notebook.
 
-    With `reference`, the results go to ``book/results`` to be committed, else to the runs' folder.
-    `InputError` for what `asked` refuses, before anything runs.
+    `out` is its place, or a folder (that is there, or ends in a slash) for it under its own name.
+    With `reference`, results go to ``book/results`` to be committed, else to the runs' folder.
+    `InputError`, before anything runs, for what `asked` refuses or an `out` that is not writable.
     """
     source, parameters = source_path(chapter), asked(chapter, given)
     name = store.run_name(chapter, {**declared(source), **parameters})
-    out = runs_dir() / f"{name}.ipynb" if out is None else Path(out)
-    notebook, _ = _execute(chapter, build(source, None), parameters, name, reference)
-    write(notebook, out)
-    return out
+    target = place(out or runs_dir())
+    if not out or target.is_dir() or str(out).endswith("/"):
+        target /= f"{name}.ipynb"
+    store.write_bytes(target, None)
+    runs = store.reference_dir() if reference else runs_dir()
+    notebook, _ = _execute(chapter, build(source, None), parameters, name, runs)
+    write(notebook, target)
+    return target
 
 
 def _execute(
-    chapter: str,
-    notebook: NotebookNode,
-    parameters: Mapping[str, Any],
-    name: str,
-    reference: bool = False,
+    chapter: str, notebook: NotebookNode, parameters: Mapping[str, Any], name: str, runs: Path
 ) -> tuple[NotebookNode, float]:
     """`notebook` executed, cleaned and stamped, and the seconds it took."""
     made_from = {**staleness.hashes(chapter, parameters=parameters), **provenance.git_state()}
@@ -195,21 +195,21 @@ def _execute(
         before, after = Path(folder) / "in.ipynb", Path(folder) / "out.ipynb"
         notebook.cells.append(nbformat.v4.new_code_cell(MEMORY))
         nbformat.write(notebook, before)
-        # A backend set for scripts (Agg, say) would leave a notebook without figures.
-        os.environ.pop("MPLBACKEND", None)
-        with _runs_in(store.reference_dir() if reference else None):
-            try:
-                papermill.execute_notebook(
-                    before,
-                    after,
-                    parameters=dict(parameters),
-                    kernel_name="python3",
-                    cwd=project_root() / "book",
-                    request_save_on_cell_execute=False,
-                    extra_arguments=["--log-level=50"],  # the kernel's own chatter
-                )
-            except papermill.PapermillExecutionError as error:
-                raise _failure(chapter, error, after, name) from error
+        try:
+            papermill.execute_notebook(
+                before,
+                after,
+                parameters=dict(parameters),
+                kernel_name="python3",
+                kernel_manager_class=own_kernel(runs),
+                cwd=project_root() / "book",
+                request_save_on_cell_execute=False,
+                extra_arguments=["--log-level=50"],  # the kernel's own chatter
+            )
+        except papermill.PapermillExecutionError as error:
+            raise _failure(chapter, error, after, name) from error
+        except RuntimeError as error:  # of Jupyter: a kernel that was killed, or never began
+            raise ChapterError(f"{name}: {error} (is memory short, or the home folder?)") from error
         executed = nbformat.read(after, as_version=4)
     seconds = time.perf_counter() - start
     if changed := provenance.changed(chapter, made_from, parameters):
@@ -222,19 +222,20 @@ def _execute(
     return executed, seconds
 
 
-@contextlib.contextmanager
-def _runs_in(folder: Path | None) -> Iterator[None]:
-    """While it lasts, chapters write their results into `folder`; None changes nothing."""
-    before = os.environ.get("RECON_RUNS")
-    if folder is not None:
-        os.environ["RECON_RUNS"] = str(folder)
-    try:
-        yield
-    finally:
-        if folder is not None:
-            os.environ.pop("RECON_RUNS")
-            if before is not None:
-                os.environ["RECON_RUNS"] = before
+def own_kernel(runs: Path) -> type[AsyncKernelManager]:
+    """What starts this interpreter's kernel, with this library; its chapter stores in `runs`.
+
+    ``python3`` on Jupyter's path may be anybody's, and a kernel has a working directory of its own.
+    """
+    path = os.pathsep.join([f"{project_root()}/lib", os.environ.get("PYTHONPATH", "")])
+    variables = {"PYTHONPATH": path.strip(os.pathsep), "RECON_RUNS": str(runs)} | INLINE
+    if os.environ.get("RECON_CACHE"):
+        variables["RECON_CACHE"] = str(cache_dir())
+    if HOME == "~":  # nobody knows one, and Jupyter wants some
+        variables["HOME"] = str(cache_dir())
+    env = {name: value.replace("$", "$$") for name, value in variables.items()}
+    spec = KernelSpec(**get_kernel_dict(), env=env)
+    return type("OwnKernel", (AsyncKernelManager,), {"kernel_spec": spec})
 
 
 def _failure(
@@ -247,10 +248,9 @@ def _failure(
     if error.ename == "InputError":
         return InputError(message)
     kept = runs_dir() / f"{name}.failed.ipynb"
-    kept.parent.mkdir(parents=True, exist_ok=True)
     broken = nbformat.read(partial, as_version=4)
     broken.cells.pop()  # the measurement of memory
-    nbformat.write(broken, kept)
+    write(broken, kept)
     return ChapterError(
         f"{chapter} failed in code cell {error.exec_count}: {error.ename}: {message} "
         f"(see {kept.name} in the folder of runs)"
@@ -265,10 +265,9 @@ def clean(notebook: NotebookNode) -> None:
     for cell in notebook.cells:
         kept = {key: cell.metadata[key] for key in ("tags", "mystnb") if cell.metadata.get(key)}
         cell.metadata = NotebookNode(kept)
-        cell_outputs = cell.get("outputs", [])
-        if cell_outputs:
-            cell.outputs = cell_outputs = _joined(cell_outputs)
-        for output in cell_outputs:
+        if cell.get("outputs"):
+            cell.outputs = _joined(cell.outputs)
+        for output in cell.get("outputs", []):
             if output.output_type == "stream":
                 output.text = scrub(_settled(output.text))
             for kind, content in output.get("data", {}).items():
@@ -295,5 +294,7 @@ def _settled(text: str) -> str:
 
 def scrub(text: str) -> str:
     """`text` without the folders of this machine."""
-    text = text.replace(str(project_root()), ".").replace(str(Path.home()) + "/", "~/")
+    text = text.replace(str(project_root()), ".")
+    if home := HOME.rstrip("/"):
+        text = text.replace(f"{home}/", "~/")
     return re.sub(r"/tmp/ipykernel_\d+/\d+\.py", "this cell", text)

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from recon import notebooks
 from recon.errors import InputError
-from recon.paths import runs_dir
+from recon.paths import cache_dir, runs_dir
 from recon.results import provenance, store
 from recon.results.parameters import declared
 
@@ -37,7 +37,7 @@ class Swept:
 def grid(
     chapter: str, over: Mapping[str, Sequence[str]], given: Mapping[str, str]
 ) -> list[dict[str, str]]:
-    """Every combination of the values in `over`, each with what is `given` to all.
+    """Every combination of the values in `over`, each with what is `given` to all, in one spelling.
 
     Parameters
     ----------
@@ -56,14 +56,14 @@ def grid(
     for name, values in over.items():
         if name in given:
             raise InputError(f"{name} is both given and varied; name it once.")
-        if "" in values or len(set(values)) < len(values):
+        read = {str(notebooks.asked(chapter, {name: v})[name]) for v in values if v}
+        if len(read) < len(values):
             raise InputError(f"the values of {name} are {','.join(values)}; give each once.")
     points = [
         {**given, **dict(zip(over, values, strict=True))} for values in product(*over.values())
     ]
-    for point in points:
-        notebooks.asked(chapter, point)
-    return points
+    # A worker elsewhere is told values and places as they were understood here.
+    return [{n: str(v) for n, v in notebooks.asked(chapter, point).items()} for point in points]
 
 
 def sweep(
@@ -100,6 +100,10 @@ def sweep(
     paths = {name_of(chapter, point): _stored(chapter, point) for point in points}
     waiting = [p for p in points if not _fresh(chapter, p)]
     swept.kept = [name for name, point in zip(paths, points, strict=True) if point not in waiting]
+    stem = runs_dir() / f"{chapter}_sweep_{'_'.join(over)}"
+    table, figure = stem.with_suffix(".csv"), stem.with_suffix(".png")
+    for path in (table, figure):
+        store.write_bytes(path, None)
     if waiting:
         _run_all(chapter, waiting, min(processes, len(waiting)), scheduler, swept)
     runs = [store.load(path) for name, path in paths.items() if name not in swept.failed]
@@ -108,10 +112,8 @@ def sweep(
         for name in over:
             values = {store.run_name(r.chapter, r.parameters): r.parameters[name] for r in runs}
             rows.insert(0, f"given_{name}", rows["run"].map(values))
-        stem = runs_dir() / f"{chapter}_sweep_{'_'.join(over)}"
-        swept.table, swept.figure = stem.with_suffix(".csv"), stem.with_suffix(".png")
-        store.write_text(swept.table, rows.to_csv(index=False))
-        curves(rows, list(over)).savefig(swept.figure, bbox_inches="tight")
+        store.write_text(table, rows.to_csv(index=False))
+        swept.table, swept.figure = table, store.write_figure(figure, curves(rows, list(over)))
     return swept
 
 
@@ -145,6 +147,9 @@ def _run_all(
 ) -> None:
     """Run the points, as many at a time as there are workers; note how each ended."""
     threads = max(1, (os.cpu_count() or 1) // processes)
+    folders = {"RECON_RUNS": str(runs_dir())}
+    if os.environ.get("RECON_CACHE"):
+        folders["RECON_CACHE"] = str(cache_dir())
     try:
         cluster = scheduler or LocalCluster(
             n_workers=processes, threads_per_worker=1, dashboard_address=None
@@ -154,7 +159,8 @@ def _run_all(
         raise InputError(f"no Dask scheduler answers at {scheduler!r} ({error}).") from error
     with client:
         futures = {
-            client.submit(_run_one, chapter, p, threads, pure=False, retries=0): p for p in points
+            client.submit(_run_one, chapter, p, threads, folders, pure=False, retries=0): p
+            for p in points
         }
         for future in tqdm(as_completed(futures), total=len(futures), desc=f"{chapter}, runs"):
             name = name_of(chapter, futures[future])
@@ -169,8 +175,9 @@ def _run_all(
         cluster.close()
 
 
-def _run_one(chapter: str, point: dict[str, str], threads: int) -> str:
-    """One run, in a worker."""
+def _run_one(chapter: str, point: dict[str, str], threads: int, folders: dict[str, str]) -> str:
+    """One run, in a worker; `folders` are the variables that name ours."""
+    os.environ.update(folders)
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     return str(notebooks.run(chapter, point))
 

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
-import yaml
 
 from recon.data.fastmri import list_volumes, volume_shape
 from recon.data.folders import entries
 from recon.errors import InputError
 from recon.paths import project_root
+from recon.results.readers import read_yaml
 
 __all__ = [
     "Manifest",
@@ -106,10 +106,7 @@ def load_manifest(name: str) -> Manifest:
 
 def read_manifest(path: Path) -> Manifest:
     """Read and check one manifest file against ``schema.json``."""
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"{path} is no readable YAML file ({_line(error)}): mend it.") from None
+    content = read_yaml(path)
     schema = json.loads((manifest_folder() / "schema.json").read_text(encoding="utf-8"))
     error = jsonschema.exceptions.best_match(
         jsonschema.Draft202012Validator(schema).iter_errors(content)

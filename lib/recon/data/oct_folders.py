@@ -10,6 +10,7 @@ from recon.data.folders import Key, by_name, entries, name_key
 from recon.data.manifest import Manifest
 from recon.data.oct_files import FORMATS, Domains, image_files, read_bscans, read_image
 from recon.errors import InputError
+from recon.paths import places
 
 __all__ = ["noise_level", "open_folders"]
 
@@ -36,7 +37,7 @@ def open_folders(manifest: Manifest, data_root: str, split: str) -> Domains:
         volume or B-scan of a pair without its partner, and for a high-noise domain that is less
         noisy than the other.
     """
-    roots = [Path(part.strip()).expanduser() for part in data_root.split(",")]
+    roots = places(data_root)
     for root in roots:
         if not root.is_dir():
             raise InputError(

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
-import yaml
 
 from recon.errors import InputError
 from recon.paths import project_root
+from recon.results.readers import read_yaml
 
 __all__ = ["Claim", "Experiment", "Paper", "Part", "Table", "elsewhere", "load", "load_all"]
 
@@ -122,14 +122,9 @@ def load(paper: str | Path) -> Paper:
         does not declare.
     """
     path = paper if isinstance(paper, Path) else claims_dir() / f"{paper}.yml"
-    schema = yaml.safe_load((claims_dir() / "schema.yml").read_text(encoding="utf-8"))
+    content = read_yaml(path)
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        jsonschema.validate(content, schema)
-    except OSError as error:
-        raise InputError(f"there are no claims {path.name}: it cannot be read.") from error
-    except yaml.YAMLError as error:
-        raise InputError(f"{path.name} is not valid YAML: {error}.") from error
+        jsonschema.validate(content, read_yaml(claims_dir() / "schema.yml"))
     except jsonschema.ValidationError as error:
         place = "/".join(str(step) for step in error.absolute_path) or "top level"
         raise InputError(f"{path.name}, {place}: {error.message}; see schema.yml.") from error

@@ -15,12 +15,13 @@ history and nothing can be injected.
 import ast
 import difflib
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from pathlib import Path
 from typing import Any
 
 from recon.errors import InputError
-from recon.paths import project_root
+from recon.paths import check_checkout, places, project_root, runs_dir
+from recon.results.store import canonical, write_bytes
 
 __all__ = [
     "MRI",
@@ -90,11 +91,13 @@ def flag() -> Rule:
 
 
 def text() -> Rule:
-    """The rule that a parameter is a text (a path may begin with ``~``), possibly empty."""
+    """The rule that a parameter is a text that names a place or none, see `recon.paths.places`."""
 
     def rule(name: str, value: Any) -> Any:
         if not isinstance(value, str):
             raise InputError(f"{name} is {value!r}, but must be a text in quotes.")
+        if value:
+            places(value)
         return value
 
     return rule
@@ -151,8 +154,11 @@ MRI: dict[str, Rule] = {
 """The rules of the parameters that all MRI chapters share."""
 
 
-def check(values: Mapping[str, Any], rules: Mapping[str, Rule]) -> dict[str, Any]:
-    """Validate a chapter's parameters and return them by name.
+def check(values: MutableMapping[str, Any], rules: Mapping[str, Rule]) -> dict[str, Any]:
+    """Validate a chapter's parameters, put back what the rules return, and return it by name.
+
+    A seed of 1000.0 would draw other masks than 1000, under the same name. A chapter with profiles
+    stores a run in the end: the place for it is tried here, before the work.
 
     Parameters
     ----------
@@ -162,15 +168,21 @@ def check(values: Mapping[str, Any], rules: Mapping[str, Rule]) -> dict[str, Any
     Raises
     ------
     InputError
-        For an unknown injected name, a missing parameter, a wrong type or a value out of range.
+        For an unknown injected name, a missing parameter, a wrong type or a value out of range; a
+        place for runs that cannot be written, the library of another checkout.
     """
+    check_checkout()
     for name in injected(values):
         if name not in rules:
             raise unknown(name, rules)
     missing = [name for name in rules if name not in values]
     if missing:
         raise InputError(f"parameter {missing[0]} has no value: run the parameters cell first.")
-    return {name: rule(name, values[name]) for name, rule in rules.items()}
+    checked = {name: rule(name, values[name]) for name, rule in rules.items()}
+    values.update(checked)
+    if "profile" in rules:
+        write_bytes(runs_dir() / "place", None)
+    return checked
 
 
 def injected(values: Mapping[str, Any]) -> list[str]:
@@ -256,8 +268,8 @@ def declared(chapter: Path) -> dict[str, Any]:
 def convert(name: str, given: str, default: Any) -> Any:
     """The text `given` on a command line as a value of the type of `default`.
 
-    A number may be given for a number, whole or not (the chapter's own rule decides); a text is
-    taken as it stands.
+    A number may be given for a number, whole or not (the chapter's own rule decides), and is the
+    same however it was written; a text is taken as it stands.
     """
     if isinstance(default, str):
         return given
@@ -268,8 +280,9 @@ def convert(name: str, given: str, default: Any) -> Any:
     if isinstance(default, int | float):
         for kind in (int, float):
             try:
-                return kind(given)
-            except ValueError:
+                value = canonical(kind(given))
+                return float(value) if isinstance(default, float) else value
+            except (ValueError, OverflowError):
                 continue
         raise InputError(f"{name} is {given!r}, but must be a number like {default}.")
     try:

@@ -78,6 +78,8 @@ def _number(value: Any) -> Any:
 
 def check_row(fields: Mapping[str, Any], where: str) -> None:
     """Raise `InputError` unless `fields` is a well-formed row; `where` names its place."""
+    if not isinstance(fields, Mapping):
+        raise InputError(f"{where} is {fields!r}, but must hold fields.")
     expected = dict(ROW_FIELDS)
     if "against" in fields or "p_value" in fields:
         expected |= DIFFERENCE_FIELDS
@@ -93,6 +95,9 @@ def check_row(fields: Mapping[str, Any], where: str) -> None:
             raise InputError(f"{where}: {name} is {value!r}, but a row holds plain values only.")
         if isinstance(value, float) and not math.isfinite(value):
             raise InputError(f"{where}: {name} is {value}, but results must be finite numbers.")
+    if fields["n"] < 1 or not 0 <= fields.get("p_value", 0) <= 1:
+        told = {name: fields.get(name) for name in ("n", "p_value")}
+        raise InputError(f"{where}: {told}, but n counts from 1 and p lies from 0 to 1.")
     bounds = fields["ci95"]
     if len(bounds) != 2 or not all(
         isinstance(bound, int | float) and math.isfinite(bound) for bound in bounds

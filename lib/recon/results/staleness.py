@@ -17,13 +17,13 @@ has none.
 import ast
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from recon.errors import InputError
 from recon.paths import project_root
+from recon.results import store
 from recon.results.fingerprints import (
     cell_code,
     code_of,
@@ -31,6 +31,7 @@ from recon.results.fingerprints import (
     sha256_of,
     syntax_tree,
 )
+from recon.results.readers import read_yaml
 
 __all__ = ["chapters", "code_cells", "hashes", "stale", "stale_reference"]
 
@@ -47,7 +48,7 @@ def chapters(root: Path | None = None) -> list[str]:
     """Names of all chapters: the ``book/*.py``, in the order of the table of contents."""
     root = project_root() if root is None else root
     names = sorted(path.stem for path in (root / "book").glob("*.py"))
-    toc = yaml.safe_load((root / "_toc.yml").read_text()) if (root / "_toc.yml").exists() else {}
+    toc = read_yaml(root / "_toc.yml") if (root / "_toc.yml").exists() else {}
     parts = (toc or {}).get("parts", [])
     order = [entry["file"] for part in parts for entry in part["chapters"]]
     return sorted(names, key=lambda name: order.index(name) if name in order else len(order))
@@ -79,7 +80,7 @@ def _texts(tree: ast.Module) -> set[str]:
 
 def _environment(root: Path) -> str:
     """The pinned versions, sorted; comments and order do not matter."""
-    content = yaml.safe_load((root / "environment.yml").read_text(encoding="utf-8"))
+    content = read_yaml(root / "environment.yml")
     pins = []
     for entry in content["dependencies"]:
         pins += entry["pip"] if isinstance(entry, dict) else [entry]
@@ -90,8 +91,9 @@ def _content(path: Path) -> str:
     """What a YAML or JSON file says, without comments or layout; a table's text as it is."""
     if path.suffix == ".csv":
         return json.dumps([path.name, path.read_text(encoding="utf-8")])
-    load = json.loads if path.suffix == ".json" else yaml.safe_load
-    return json.dumps([path.name, load(path.read_text(encoding="utf-8"))], sort_keys=True)
+    # A run is checked as it is read, but hashed as it is stored.
+    content = asdict(store.load(path)) if path.suffix == ".json" else read_yaml(path)
+    return json.dumps([path.name, content], sort_keys=True)
 
 
 def inputs(tree: ast.Module, root: Path, named: frozenset[str] = frozenset()) -> list[Path]:
@@ -109,7 +111,7 @@ def inputs(tree: ast.Module, root: Path, named: frozenset[str] = frozenset()) ->
         claims = [path for path in claims if path.stem in words]
     asked = _chapters_asked_for(tree)
     if None not in asked:
-        results = [path for path in results if json.loads(path.read_text())["chapter"] in asked]
+        results = [path for path in results if store.load(path).chapter in asked]
     tables = sorted((root / "book" / "results").glob("*.csv"))
     return claims + results + [path for path in tables if path.name in words | named]
 
@@ -175,13 +177,12 @@ def stale_reference(root: Path | None = None) -> dict[str, list[str]]:
     root = project_root() if root is None else root
     found = {}
     for path in sorted((root / "book" / "results").glob("*.json")):
-        content = json.loads(path.read_text(encoding="utf-8"))
-        chapter = content["chapter"]
+        run = store.load(path)
+        chapter, made_from = run.chapter, run.provenance
         if not (root / "book" / f"{chapter}.py").is_file():
             found[path.name] = [f"there is no chapter {chapter!r} any more"]
             continue
-        now = hashes(chapter, root, content["parameters"])
-        made_from = content["provenance"]
+        now = hashes(chapter, root, run.parameters)
         reasons = [
             reason
             for name, reason in HASHES.items()

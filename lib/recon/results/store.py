@@ -3,6 +3,7 @@
 Figures of a run lie beside its numbers, under the same name.
 """
 
+import errno
 import hashlib
 import io
 import json
@@ -20,6 +21,7 @@ from recon.results.rows import DIFFERENCE_FIELDS, ROW_FIELDS, check_row, row
 
 __all__ = [
     "Run",
+    "canonical",
     "frame",
     "load",
     "load_all",
@@ -30,6 +32,7 @@ __all__ = [
     "run_path",
     "save",
     "save_figure",
+    "write_figure",
     "write_text",
 ]
 
@@ -59,10 +62,14 @@ class Run:
 
 def check_run(run: Run, where: str) -> None:
     """Raise `InputError` unless `run` is well formed; `where` names its file."""
-    if not re.fullmatch(r"[a-z0-9_]+", run.chapter):
+    if not re.fullmatch(r"[a-z0-9_]+", str(run.chapter)):
         raise InputError(
             f"{where}: chapter is {run.chapter!r}, but must be a plain lower-case name."
         )
+    kinds = {"profile": str, "parameters": Mapping, "rows": list, "provenance": Mapping}
+    for name, kind in kinds.items():
+        if not isinstance(getattr(run, name), kind):
+            raise InputError(f"{where}: {name} is no {kind.__name__}: run its chapter again.")
     if not run.rows:
         raise InputError(f"{where} has no rows: a run without a number is no result.")
     for index, fields in enumerate(run.rows):
@@ -89,11 +96,17 @@ def run_name(chapter: str, parameters: Mapping[str, Any]) -> str:
     parts = [chapter]
     for name, value in sorted(parameters.items()):
         if name not in usual or usual[name] != value:
-            parts.append(f"{name}-{_short(value)}")
+            parts.append(f"{name}-{_short(canonical(value))}")
     whole = "_".join(parts)
     if len(whole) <= LONGEST:
         return whole
     return f"{whole[: LONGEST - 7]}-{hashlib.sha256(whole.encode()).hexdigest()[:6]}"
+
+
+def canonical(value: Any) -> Any:
+    """A whole number as an int, however it was written: 6.0 and 6 are one value."""
+    whole = isinstance(value, float) and value.is_integer() and abs(value) < 1e15
+    return int(value) if whole else value
 
 
 def _short(value: Any) -> str:
@@ -122,24 +135,34 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode("utf-8"))
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write `content` to `path` whole or not at all: a temporary file beside it, then a rename."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    temporary = Path(name)
+def write_bytes(path: Path, content: bytes | None) -> None:
+    """Write `content` to `path` whole or not at all: a temporary file beside it, then a rename.
+
+    Without content, only try the place: `InputError` where nothing could be written.
+    """
+    temporary = None
     try:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if path.exists() and not path.is_file():  # a rename would replace the device or the pipe
+            raise OSError(errno.EINVAL, "it is no regular file")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+        temporary = Path(name)
         with os.fdopen(handle, "wb") as file:
-            file.write(content)
+            file.write(content or b"")
             file.flush()
             os.fsync(file.fileno())
         temporary.chmod(0o644)  # mkstemp makes it private
-        temporary.replace(path)
+        if content is not None:
+            temporary.replace(path)
     except OSError as error:
         raise InputError(
             f"{path} cannot be written ({error.strerror}): free some space or choose another place."
         ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        if temporary:
+            temporary.unlink(missing_ok=True)
 
 
 def _without_folders(value: Any) -> Any:
@@ -191,7 +214,11 @@ def save(run: Run, path: Path | None = None) -> Path:
 
 def save_figure(run: Run, label: str, figure: Any) -> Path:
     """Write a Matplotlib figure of `run` as ``NAME_label.png`` beside its numbers."""
-    path = run_path(run.chapter, run.parameters, f"_{label}.png")
+    return write_figure(run_path(run.chapter, run.parameters, f"_{label}.png"), figure)
+
+
+def write_figure(path: Path, figure: Any) -> Path:
+    """Write a Matplotlib figure to `path` as PNG, whole or not at all; returns the path."""
     image = io.BytesIO()
     figure.savefig(image, format="png", bbox_inches="tight", metadata={"Software": None})
     write_bytes(path, image.getvalue())
@@ -206,7 +233,7 @@ def load(path: Path) -> Run:
         run = Run(**content)
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}): check the path.") from error
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise InputError(
             f"{path.name} is not a run of the book ({error}): delete it, or run its chapter again."
         ) from error
