@@ -197,8 +197,8 @@ def evaluate_methods(
     Returns
     -------
     pd.DataFrame
-        One row per volume, method, metric and region: ``volume, contrast, effective_accel,
-        method, metric, region, value``.
+        One row per volume, method, metric and region: ``volume, patient, contrast,
+        effective_accel, method, metric, region, value``.
     """
     rows = []
     by_name = {path.stem: path for path in paths}
@@ -219,6 +219,7 @@ def evaluate_methods(
                     rows.append(
                         {
                             "volume": name,
+                            "patient": str(volume.attributes.get("patient_id") or path.stem),
                             "contrast": CONTRASTS.get(volume.contrast, volume.contrast),
                             "effective_accel": effective,
                             "method": method,
