@@ -253,8 +253,8 @@ def train(kind: str, pairs, factor: int, path):
 # %% [markdown]
 # Now the experiment. Each head teaches two networks at each factor; each then draws sagittal slices,
 # whole and by patches. A network is never shown another head. Scores of a single head are those of eight
-# blocks of adjacent slices, because neighbours resemble each other; of several heads, one score a
-# head.
+# blocks of adjacent slices, because neighbours resemble each other, and decide nothing about other
+# heads; of several heads, one score a head.
 
 # %%
 

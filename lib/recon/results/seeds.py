@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 
 from recon.results.figures import COLOURS
 from recon.results.html import Html, brackets, html_table, p_text
+from recon.results.rows import one_head
 from recon.results.statistics import interval, paired_p
 
 __all__ = ["averages", "beyond", "forest", "least_difference", "pooled", "spread_table"]
@@ -109,6 +110,7 @@ def spread_table(
     names: Mapping[str, str],
     metric: str = "PSNR",
     digits: int = 2,
+    data: str = "",
 ) -> Html:
     """Gain of every network over a baseline, a reference minus it, and the seeds' spread.
 
@@ -124,6 +126,8 @@ def spread_table(
         Names in print.
     metric, digits
         Of the caption and the numbers.
+    data : str
+        The set that was scored: on slabs of one head nothing is tested.
     """
     outside = beyond(table, trainings, reference)
     scores = averages(table, trainings)
@@ -137,7 +141,7 @@ def spread_table(
         else:
             difference = (scores[reference] - scores[name]).to_numpy()
             cells += [_mean(difference, digits, outside.get(name, False))]
-            cells += [p_text(paired_p(difference)), "–"]
+            cells += [p_text(None if one_head(data) else paired_p(difference)), "–"]
             if outside:
                 least = least_difference(groups, len(runs), len(trainings[reference]))
                 cells[-1] = f"{least:.{digits}f}"

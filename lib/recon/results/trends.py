@@ -10,6 +10,7 @@ from scipy.special import ndtri
 from scipy.stats import spearmanr
 
 from recon.results.figures import COLOURS
+from recon.results.rows import one_head
 
 
 def rank_trend(
@@ -36,11 +37,15 @@ def rank_trend(
     return rho, (float(low), float(high)), float(found.pvalue)
 
 
-def trend_table(table: pd.DataFrame, x: str) -> pd.DataFrame:
-    """`rank_trend` of every other column of ``table`` against the column ``x``: a line each."""
+def trend_table(table: pd.DataFrame, x: str, data: str = "") -> pd.DataFrame:
+    """`rank_trend` of every other column of ``table`` against the column ``x``: a line each.
+
+    On slabs of one head (`data`) nothing is tested: p is NaN.
+    """
     lines = {}
     for name in table.columns.drop(x):
         value, (low, high), p = rank_trend(table[x], table[name])
+        p = np.nan if one_head(data) else p
         lines[name] = {"rho": value, "low": low, "high": high, "p": p, "scans": len(table)}
     return pd.DataFrame(lines).T.astype({"scans": int})
 
