@@ -16,7 +16,10 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
+import yaml
+
 from recon.errors import InputError
+from recon.paths import project_root
 
 __all__ = [
     "COUNTED",
@@ -101,18 +104,16 @@ def row(
 
 @lru_cache
 def one_head(data: str) -> bool:
-    """Whether a data set is slabs of a single head, see `recon.data.volumes.simulate_nifti`."""
-    from recon.data.manifest import manifest_folder, read_manifest
-
-    path = manifest_folder() / f"{data}.yml"
-    return path.is_file() and read_manifest(path).kind == "nifti"
+    """Whether a data set is slabs of a single head, as sets of the kind ``nifti`` are."""
+    path = project_root() / "data_manifests" / f"{data}.yml"
+    return path.is_file() and yaml.safe_load(path.read_text(encoding="utf-8"))["kind"] == "nifti"
 
 
 def settled(fields: Mapping[str, Any]) -> dict[str, Any]:
     """A row that says no more than its units can, see the top of this file.
 
-    Intervals of shares stay between 0 and 1. Where a share is the same in all of n units, a mean
-    that is further than ``1 - 0.025^(1/n)`` from it would not have let all of them agree.
+    Intervals of shares stay between 0 and 1. Where a share is 0 (or 1) in all of n units, a mean
+    further than ``1 - 0.025^(1/n)`` from it would hardly have let all of them agree.
     """
     one, n = dict(fields), fields["n"]
     if one["unit"] == "volume" and one_head(one.get("data", "")):
@@ -123,7 +124,7 @@ def settled(fields: Mapping[str, Any]) -> dict[str, Any]:
     if n < 2 and one["unit"] != COUNTED:
         low, high = UNBOUNDED
     elif one["metric"] in SHARES:
-        reach = 1 - 0.025 ** (1 / n) if low == high else 0.0
+        reach = 1 - 0.025 ** (1 / n) if low == high and low in (-1, 0, 1) else 0.0
         least = -1.0 if "against" in one else 0.0
         low, high = max(low - reach, least), min(high + reach, 1.0)
     one["ci95"] = [low, high]
