@@ -122,12 +122,14 @@ def paired(
     pairs = list(pairs)
     for exam, table in scores.items():
         part = table[(table.metric == metric) & (table.region == "full")]
-        independent = bodies(part, exam).is_unique and not one_head(exam)
+        of = bodies(part, exam)  # masks of one scan are averaged, unless there is no other scan
+        several = of.nunique() > 1
         wide = part.pivot(index="volume", columns=["trained_on", "method"], values="value")
         for first, second in pairs:
             if first not in wide or second not in wide:
                 continue
-            difference = (wide[first] - wide[second]).to_numpy()
+            difference = wide[first] - wide[second]
+            difference = (difference.groupby(of).mean() if several else difference).to_numpy()
             ends = interval(difference)
             row = {"metric": metric, "value": difference.mean(), "ci95": ends}
             lines.append(
@@ -135,7 +137,7 @@ def paired(
                     names.get(exam, exam),
                     *(_called(one, names) for one in (first, second)),
                     shown(row, "+"),
-                    p_text(paired_p(difference) if independent else None, ".2g"),
+                    p_text(paired_p(difference) if several and not one_head(exam) else None, ".2g"),
                     len(difference),
                 ]
             )
