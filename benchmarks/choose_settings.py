@@ -156,6 +156,7 @@ def score(candidate: Candidate, train: list, tune: list) -> dict:
         values = (table["network"] - table["zero_filled"]).to_numpy()
         low, high = interval(values)
         gains |= {metric: values.mean(), f"{metric}_lo": low, f"{metric}_hi": high}
+    gains["intervals"] = "t"
     return {"volumes": len(tune), "steps": len(history), "seconds": seconds, **gains}
 
 

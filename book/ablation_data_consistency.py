@@ -201,7 +201,7 @@ sizes[["training, s", "last loss"]]
 # %% [markdown]
 # ## What each choice is worth
 #
-# Scores are those of {doc}`pcrnn`: per volume, within a mask of the body, with 95 % bootstrap
+# Scores are those of {doc}`pcrnn`: per volume, within a mask of the body, with 95 % t
 # intervals over volumes and Wilcoxon's signed-rank test. Two more scores come for free. The network
 # trained without consistency is also scored after putting the measured samples back *once*, at the
 # very end. And because the paper's network shares its weights over the turns, it can be used with more
@@ -236,7 +236,7 @@ used = {k: f"turned {k} times" for k in range(1, 9)}
 methods |= {name: partial(apply, networks[PAPERS], turns=k) for k, name in used.items()}
 scores = evaluate_methods(methods, test_files, plan, virtual, seed, where)
 
-# %% mystnb={"figure": {"name": "fig-choices", "caption": "Gain in PSNR (body) over the zero-filled image: dots are means over all trainings of a network, ticks single trainings, lines 95 % bootstrap intervals over volumes. The band around the paper's network (orange) is what seeds alone explain for a network trained once."}, "image": {"alt": "One dot with a horizontal interval for each variant of the network, the paper's in orange at the top inside an orange vertical band."}}
+# %% mystnb={"figure": {"name": "fig-choices", "caption": "Gain in PSNR (body) over the zero-filled image: dots are means over all trainings of a network, ticks single trainings, lines 95 % t intervals over volumes. The band around the paper's network (orange) is what seeds alone explain for a network trained once."}, "image": {"alt": "One dot with a horizontal interval for each variant of the network, the paper's in orange at the top inside an orange vertical band."}}
 from recon.results.seeds import beyond, forest, spread_table
 
 scored = scores[scores.region == "body"].set_index(["metric", "volume"])
@@ -252,10 +252,10 @@ choices_figure = forest(by_metric["psnr"], *compare, "gain in PSNR (dB)")
 # those of single comparisons, not corrected for their number.
 
 # %%
-spread_table(by_metric["psnr"], *compare)
+spread_table(by_metric["psnr"], *compare, data=data)
 
 # %%
-spread_table(by_metric["ssim"], *compare, "SSIM", digits=4)
+spread_table(by_metric["ssim"], *compare, "SSIM", digits=4, data=data)
 
 # %%
 for metric, table in by_metric.items():
@@ -275,7 +275,7 @@ for metric, table in by_metric.items():
 # Each point of the first curve is a network trained with that many turns; the second curve is one
 # network, the paper's, trained with five and used with more or fewer.
 
-# %% mystnb={"figure": {"name": "fig-turns", "caption": "Gain in PSNR (body) over the zero-filled image against the number of turns of every module: networks trained with that number, and one network trained with five and used with other numbers. Bars are 95 % bootstrap intervals over volumes."}, "image": {"alt": "Two curves with error bars against one to eight turns: gain of networks trained with each number, and of one network used with each number."}}
+# %% mystnb={"figure": {"name": "fig-turns", "caption": "Gain in PSNR (body) over the zero-filled image against the number of turns of every module: networks trained with that number, and one network trained with five and used with other numbers. Bars are 95 % t intervals over volumes."}, "image": {"alt": "Two curves with error bars against one to eight turns: gain of networks trained with each number, and of one network used with each number."}}
 from recon.results.curves import interval_curves
 
 table = by_metric["psnr"]

@@ -177,7 +177,7 @@ sizes[["training, s", "last loss"]]
 # %% [markdown]
 # ## Do they rank as in table VII?
 #
-# Scores are those of {doc}`pcrnn`: per volume, within a mask of the body, with 95 % bootstrap
+# Scores are those of {doc}`pcrnn`: per volume, within a mask of the body, with 95 % t
 # intervals over volumes.
 
 # %%
@@ -246,7 +246,7 @@ same_order(rows, paper, table="VII", accel=accel, stand_in={})
 # significant over volumes: then these two trainings differ; whether the two ideas do, so few trainings
 # cannot tell. The p-values are those of single comparisons, not corrected for their number.
 
-# %% mystnb={"figure": {"name": "fig-orders", "caption": "Gain in PSNR (body) over the zero-filled image: dots are means over all trainings of a network, ticks single trainings, lines 95 % bootstrap intervals over volumes. The band around the paper's order (orange) is what seeds alone explain for a network trained once."}, "image": {"alt": "One dot with a horizontal interval and one or more ticks for each of the trained orders, the paper's in orange at the bottom, inside an orange vertical band."}}
+# %% mystnb={"figure": {"name": "fig-orders", "caption": "Gain in PSNR (body) over the zero-filled image: dots are means over all trainings of a network, ticks single trainings, lines 95 % t intervals over volumes. The band around the paper's order (orange) is what seeds alone explain for a network trained once."}, "image": {"alt": "One dot with a horizontal interval and one or more ticks for each of the trained orders, the paper's in orange at the bottom, inside an orange vertical band."}}
 from recon.results.seeds import beyond, forest, spread_table
 
 scored = scores[scores.region == "body"].set_index(["metric", "volume"])
@@ -255,10 +255,10 @@ compare = ("zero_filled", trainings, PAPERS_ORDER, names)
 orders = forest(by_metric["psnr"], *compare, "gain in PSNR (dB)")
 
 # %%
-spread_table(by_metric["psnr"], *compare)
+spread_table(by_metric["psnr"], *compare, data=data)
 
 # %%
-spread_table(by_metric["ssim"], *compare, "SSIM", digits=4)
+spread_table(by_metric["ssim"], *compare, "SSIM", digits=4, data=data)
 
 # %%
 for metric, table in by_metric.items():

@@ -465,7 +465,7 @@ pd.DataFrame(ends).T.rename_axis("last quarter of the steps")
 # ## What this run says of the paper's claims
 #
 # These verdicts look at volumes: for every seed, differences between models of that seed are averaged
-# over volumes, with a bootstrap interval over volumes. A comparison holds only if it holds in every
+# over volumes, with a t interval over volumes. A comparison holds only if it holds in every
 # seed, and one seed that contradicts it is enough to fail it. Whether a difference is more than the
 # luck of the seed, the table of differences above says, not this one. What taking a change back costs in
 # PSNR is its *loss*; the paper's largest change should have the largest. Discriminators that pick up the

@@ -372,7 +372,7 @@ pd.DataFrame(
 #
 # A slice is a grey image: divided by its maximum, results cut off at 0 and 1. PSNR and SSIM
 # {cite:p}`wang2004` take a range of 1 and are averaged over the slices of a volume, then over volumes,
-# with 95 % bootstrap intervals. The report does not say how it scores; this is what TensorFlow's
+# with 95 % t intervals. The report does not say how it scores; this is what TensorFlow's
 # functions compute with their defaults.
 
 # %%

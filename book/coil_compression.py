@@ -333,7 +333,7 @@ pd.DataFrame(
     if r["metric"] == "likeness" and r["method"] != "half"
 ).round(4)
 
-# %% mystnb={"figure": {"name": "fig-likeness", "caption": "Correlation of the k-th coil's sensitivity over scans of different arrays: mean over scans and 95 % bootstrap interval. Scans share partners, so the intervals are somewhat too narrow."}, "image": {"alt": "Three lines over coils 1 to 4, for coils as in the file, strongest first, and virtual, with error bars, above a line at zero."}}
+# %% mystnb={"figure": {"name": "fig-likeness", "caption": "Correlation of the k-th coil's sensitivity over scans of different arrays: mean over scans and 95 % t interval. Scans share partners, so the intervals are somewhat too narrow."}, "image": {"alt": "Three lines over coils 1 to 4, for coils as in the file, strongest first, and virtual, with error bars, above a line at zero."}}
 lines = [
     {**r, "k": int(r["metric"][-1]), "lo": r["ci95"][0], "hi": r["ci95"][1]}
     for r in found

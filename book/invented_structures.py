@@ -273,7 +273,7 @@ lesion_tables.of_metric(rows, "cnr_gain", every, caption)
 # one that it reads, so it forgives a blur or a loss of contrast that is the same everywhere. The
 # area under its ROC curve (AUC) is how often it prefers a place with a lesion to one without: 0.5
 # is chance, 1 is always, and below chance what was learnt on the other bodies misleads. Intervals
-# resample volumes.
+# come from leaving out one volume at a time (jackknife).
 
 # %%
 observed = reading.observe(exams, common)

@@ -190,8 +190,8 @@ pd.DataFrame(errors).rename(columns=tables.NAMES).T.rename_axis(
 # ## The matrix
 #
 # Every network of every lesson meets every exam, from the very same measurements. Numbers are gains
-# over the zero-filled image in PSNR, with 95 % bootstrap intervals over volumes (over masks where a
-# single scan was measured: such an interval says nothing of other scans). All PSNR of this page is over
+# over the zero-filled image in PSNR, with 95 % t intervals over volumes (over masks where a
+# single scan was measured: such an interval says nothing of other scans, and nothing is tested). All PSNR of this page is over
 # the whole image, air included; the chapters on PC-RNN report the body.
 
 # %%

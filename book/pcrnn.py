@@ -311,7 +311,7 @@ _ = figures.training_curves({tables.NAMES[k]: v for k, v in histories.items()})
 # Scores follow fastMRI's protocol, with the paper's mask: the peak signal-to-noise ratio (PSNR, in
 # decibels) and SSIM per volume, on images multiplied by a mask of the body, which is found where the
 # coils' sensitivity maps exist {cite:p}`uecker2014`.
-# Intervals are 95 % bootstrap intervals over volumes; differences are tested with Wilcoxon's
+# Intervals are 95 % t intervals over volumes; differences are tested with Wilcoxon's
 # signed-rank test on volumes, since slices of one scan are not independent: one comparison at a time,
 # not corrected for their number; on $n$ volumes the test cannot give less than $2^{1-n}$.
 
@@ -491,7 +491,7 @@ tables.verdicts(paper, store.frame([run]))
 #   shapes only, on the head of the studyforrest project {cite:p}`hanke2014` (public domain), a real
 #   T1-weighted volume cut into slabs. Its coils, phase and noise are still simulated, and k-space
 #   made from a magnitude image can flatter a method {cite:p}`shimron2022`. All of its *volumes* are
-#   slabs of one head: the intervals speak of slabs, not of patients.
+#   slabs of one head: the intervals speak of slabs, not of patients, and nothing is tested.
 # - *Does it work on measured k-space?* The same network on a fully sampled pre-scan of a brain, 16
 #   coils, 64 x 64, from the repository pdawood/iterativeRaki at b87e2f5 (MIT licence), beside zero-filled
 #   images and compressed sensing, which needs no training. It is one slice, so lines are left out of

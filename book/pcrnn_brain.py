@@ -266,8 +266,8 @@ contrasts.hardest(rows, paper, table="V", accel=accel, stand_in=stand_in)
 # Two things pull. More coils carry more independent information, and the first virtual coils keep the
 # best of it. But the target is the root sum of squares of *all* coils, and what compression drops is in
 # no method's input. Below is the gain of each method over the zero-filled image of the same scan:
-# Spearman's rank correlation $\rho$ of that gain with the number of coils, and an interval from scans
-# drawn with replacement. The arrays of one contrast may be larger than those of another (see the first
+# Spearman's rank correlation $\rho$ of that gain with the number of coils, and its interval
+# (Fisher's $z$, with the variance that ranks have). The arrays of one contrast may be larger than those of another (see the first
 # table), and a contrast has a gain of its own; so both are taken minus their means of the contrast.
 # The row *Ceiling* is the same for the methods' virtual coils, calibrated on the same centre, with
 # nothing left out of k-space; for an array of no more coils than are kept they are a mere rotation.
@@ -295,7 +295,7 @@ gains = {metric: by_scan(metric) for metric in ("psnr", "ssim")}
 names = {**tables.NAMES, "ceiling": "Ceiling", "zero_filled": "Zero-filled, its score"}
 kind = scans.contrast.reindex(gains["ssim"].index)
 inside = {metric: trends.within(table, kind) for metric, table in gains.items()}
-trend = {metric: trends.trend_table(table, "coils") for metric, table in inside.items()}
+trend = {m: trends.trend_table(t, "coils", test_data or data) for m, t in inside.items()}
 pd.concat(trend).rename(index=names).rename(index={"psnr": "PSNR", "ssim": "SSIM"}).round(3)
 
 # %% mystnb={"figure": {"name": "fig-coils", "caption": "Gain in SSIM over the zero-filled image, against the coils of the scan's array: a point a scan."}, "image": {"alt": "Small scatter plots, one for each method, of the gain in SSIM against the number of coils, coloured by contrast."}}

@@ -404,7 +404,7 @@ pd.Series(tried, name="CS, NMSE").rename_axis("weight").to_frame().T.round(4)
 # ## The evidence
 #
 # PSNR and SSIM per volume on the middle columns; losses are paired over volumes, original minus
-# suspect, with 95 % bootstrap intervals and Wilcoxon's signed-rank test. A suspect *costs* something
+# suspect, with 95 % t intervals and Wilcoxon's signed-rank test. A suspect *costs* something
 # when its interval lies above zero, the test stays below 5 % after Holm's correction for the number
 # of suspects {cite:p}`holm1979`, and the loss exceeds what original and other seed may differ by, the
 # larger bound of that interval. It *helps* when all this holds the other way round.

@@ -243,7 +243,7 @@ def test_the_chapter_trains_tests_and_stores(folder, monkeypatch, given):
     assert {row["data"] for row in run.rows} >= {"simulated_brain", "measured"}
     page = tables.of_runs([run, run])
     assert page.count("by number of coils") == 2  # a label and a caption, of the first run alone
-    assert re.search(r"measured, all coils, \d masks, \d\.\d\dx", page)
+    assert re.search(r"measured, all coils, \d scans, \d\.\d\dx", page)
     assert page.count("Differences in PSNR") == 4
     assert names["figure"].axes
 

@@ -805,7 +805,7 @@ def test_columns_name_what_differs_from_the_first_run():
 
 def test_claims_about_orders_can_be_asked_of_other_data():
     paper = claims.load("chen-2022")
-    asked = claims.elsewhere(paper, "brain_multicoil", "studyforrest_t1", ("all", "T1"))
+    asked = claims.elsewhere(paper, "brain_multicoil", "real_heads", ("all", "T1"))
     assert {claim.rule for claim in asked.claims} <= {"greater", "ordering", "similar"}
     assert {part.contrast for claim in asked.claims for part in claim.parts} == {"all", "T1"}
     assert not any(claim.cell for claim in asked.claims) and asked.claims
@@ -816,10 +816,10 @@ def test_claims_about_orders_can_be_asked_of_other_data():
         for other in everyone
         for metric in ("psnr", "ssim")
         for accel in (4, 6)
-        for data in ("studyforrest_t1", "simulated_brain")
+        for data in ("real_heads", "simulated_brain")
     ]
-    for row in rows:  # on the head, and there alone, it is worse
-        if row["data"] == "studyforrest_t1":
+    for row in rows:  # on the other data, and there alone, it is worse
+        if row["data"] == "real_heads":
             row |= {"value": -1.0, "ci95": [-1.2, -0.8]}
     runs = store.frame([a_run(rows)])
     words = {

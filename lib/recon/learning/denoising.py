@@ -1,5 +1,6 @@
 """Volumes of B-scans, opened for scoring, and methods scored on them."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -52,6 +53,7 @@ def open_volumes(domains: Domains, upsample: int = 1) -> list[Volume]:
     """
     partners = domains.low if domains.paired else [None] * len(domains.high)
     volumes, refused = [], []
+    times = Counter(path.name for path in domains.high)  # 18 scans may all be called test.tif
     for path, partner in zip(domains.high, partners, strict=True):
         noisy, truth = read_bscans(path), read_truth(path)
         low = [None] * len(noisy) if partner is None else read_bscans(partner)
@@ -73,7 +75,8 @@ def open_volumes(domains: Domains, upsample: int = 1) -> list[Volume]:
                 truth = Truth(
                     truth.boundaries[kept], truth.clean[kept], truth.pathology, truth.shift
                 )
-            volumes.append(Volume(path.name, seen, noisy[kept], tuple(pairs), truth, tuple(why)))
+            name = path.name if times[path.name] == 1 else f"{path.parent.name}/{path.name}"
+            volumes.append(Volume(name, seen, noisy[kept], tuple(pairs), truth, tuple(why)))
     if not volumes:
         raise InputError(f"no B-scan can be scored; the first: {[*refused, 'there is none'][0]}")
     return volumes

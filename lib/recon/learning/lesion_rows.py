@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from recon.results.rows import row
+from recon.results.rows import evidence, row
 from recon.results.statistics import interval, paired_p
 
 __all__ = ["answers", "auc_rows", "lesion_rows", "spot_rows", "tell", "verdicts"]
@@ -177,11 +177,11 @@ def verdicts(
     """For each method, whether a share or a count is larger than another method's.
 
     "yes" where the interval of the paired difference lies above zero, "no" where it ends at zero or
-    below, "not shown" where it holds zero.
+    below, "not shown" where it holds zero, or where there is none (`recon.results.rows.evidence`).
     """
     found = {}
     for method, one in tell(rows, metric=metric, against=against, **wanted).items():
-        low, high = one["ci95"]
+        low, high = evidence(one)
         found[method] = "yes" if low > 0 else "no" if high <= 0 else "not shown"
     return found
 

@@ -199,8 +199,8 @@ def evaluate_methods(
     Returns
     -------
     pd.DataFrame
-        One row per volume, method, metric and region: ``volume, contrast, effective_accel,
-        method, metric, region, value``.
+        One row per volume, method, metric and region: ``volume, patient, contrast,
+        effective_accel, method, metric, region, value``.
     """
     rows = []
     by_name = {path.stem: path for path in paths}
@@ -221,6 +221,7 @@ def evaluate_methods(
                     rows.append(
                         {
                             "volume": name,
+                            "patient": str(volume.attributes.get("patient_id") or path.stem),
                             "contrast": CONTRASTS.get(volume.contrast, volume.contrast),
                             "effective_accel": effective,
                             "method": method,

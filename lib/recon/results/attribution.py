@@ -7,13 +7,15 @@ what two trainings of the reference differ by that differ in nothing but their r
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from math import isfinite
 from typing import Any
 
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
 from recon.results.figures import COLOURS
-from recon.results.html import Html, html_table
+from recon.results.html import Html, brackets, html_table, p_text
+from recon.results.rows import evidence
 from recon.results.tables import shown
 
 __all__ = [
@@ -31,8 +33,9 @@ __all__ = [
 COSTS, HELPS, OPEN = "costs", "helps", "no difference shown"
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
+def holm(p_values: Sequence[float | None]) -> list[float]:
     """Holm's step-down correction: p-values valid for all tests together, in the given order."""
+    p_values = [1.0 if p is None else p for p in p_values]  # not tested: nothing found
     order = sorted(range(len(p_values)), key=lambda i: p_values[i])
     adjusted, largest = [0.0] * len(p_values), 0.0
     for rank, index in enumerate(order):
@@ -86,7 +89,7 @@ def findings(
     result = {}
     for (name, row), p in zip(found.items(), corrected, strict=True):
         sure = p < level and abs(row["value"]) > noise
-        low, high = row["ci95"]
+        low, high = evidence(row)
         result[name] = COSTS if sure and low > 0 else HELPS if sure and high < 0 else OPEN
     return result
 
@@ -108,7 +111,7 @@ def attribution(
     order = sorted(found, key=lambda name: -psnr[name]["value"])
     lines = [
         [names[name], shown(psnr[name], "+"), shown(ssim[name], "+")]
-        + [f"{corrected.get(name, psnr[name]['p_value']):.3f}", found.get(name, "–")]
+        + [p_text(corrected.get(name, psnr[name]["p_value"])), found.get(name, "–")]
         for name in [*order, twin, *beside]
     ]
     any_row = psnr[twin]
@@ -167,7 +170,8 @@ def forest(
     order = sorted((n for n in found if n != together), key=lambda n: found[n]["value"])
     order = [together, *order]
     figure, axis = plt.subplots(figsize=(7.2, 0.32 * len(order) + 0.9), layout="constrained")
-    axis.axvspan(-noise, noise, color=COLOURS[7], alpha=0.3, linewidth=0)
+    if isfinite(noise):
+        axis.axvspan(-noise, noise, color=COLOURS[7], alpha=0.3, linewidth=0)
     axis.axvline(0, color="black", linewidth=0.8)
     for place, name in enumerate(order):
         low, high = found[name]["ci95"]
@@ -201,18 +205,18 @@ def summary(
         listed = ", ".join(f"{names[n]} ({lost[n]['value']:+.2f} dB)" for n in named) or "nothing"
         lines.append(f"- **{words}** (dB lost alone): {listed}.")
     alone = sum(lost[n]["value"] for n in found if found[n] == COSTS)
-    low, high = lost[together]["ci95"]
+    ends = brackets(lost[together]["ci95"], ".2f")
     lines.append(
         f"- The costly ones, added up one by one, lose {alone:.2f} dB; everything together loses "
-        f"{lost[together]['value']:.2f} dB [{low:.2f}, {high:.2f}]."
+        f"{lost[together]['value']:.2f} dB {ends}."
     )
     change = losses(rows, repaired, [together], "psnr")[together]
-    low, high = change["ci95"]
+    low, high = evidence(change)
     word = "gains" if low > 0 else "loses" if high < 0 else "changes by"
     value = change["value"] if word == "changes by" else abs(change["value"])
     lines.append(
         f"- Mending only the line that drops data consistency, and nothing else of the "
-        f"replication, {word} {value:.2f} dB (interval of the gain [{low:+.2f}, {high:+.2f}], "
-        f"p = {change['p_value']:.2g})."
+        f"replication, {word} {value:.2f} dB (interval of the gain "
+        f"{brackets(change['ci95'], '+.2f')}, p = {p_text(change['p_value'], '.2g')})."
     )
     return "\n".join(lines)

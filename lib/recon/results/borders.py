@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from recon.results.denoising import value
-from recon.results.html import Html, html_table
+from recon.results.html import Html, brackets, html_table
 from recon.results.statistics import summarise
 
 __all__ = ["border_rows", "borders_table"]
@@ -59,12 +59,11 @@ def borders_table(
             row, bias = value(rows, method, border), value(rows, method, f"{border}_bias")
             if row is None:
                 continue
-            low, high = row["ci95"]
             lines.append(
                 [
                     name,
                     label,
-                    f"{row['value']:.0f} [{low:.0f}, {high:.0f}]",
+                    f"{row['value']:.0f} {brackets(row['ci95'], '.0f')}",
                     f"{row['value'] / micrometres:.1f}",
                     f"{bias['value']:+.0f}",
                     f"{share['value']:.0%}",

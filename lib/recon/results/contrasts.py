@@ -11,7 +11,7 @@ from matplotlib.patches import Rectangle
 
 from recon.results.claims import Paper
 from recon.results.figures import busiest_window, show
-from recon.results.html import Html, html_table
+from recon.results.html import Html, html_table, p_text
 from recon.results.order import rank_correlation
 from recon.results.tables import NAMES, fitting_experiments, shown
 from recon.results.verdicts import METRICS
@@ -45,7 +45,9 @@ def leads(rows: Sequence[Mapping[str, Any]], favourite: str, metric: str) -> Htm
             [
                 NAMES.get(other, other),
                 *(
-                    "–" if row is None else Html(f"{shown(row, '+')} p = {row['p_value']:.2g}")
+                    "–"
+                    if row is None
+                    else Html(f"{shown(row, '+')} p = {p_text(row['p_value'], '.2g')}")
                     for row in cells
                 ),
             ]

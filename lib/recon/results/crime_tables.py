@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from recon.results.flattery import verdict
-from recon.results.html import Html, html_table
+from recon.results.html import Html, estimate, html_table, p_text
+from recon.results.rows import evidence
 from recon.results.tables import NAMES, shown
 
 __all__ = ["LABELS", "crime_table", "marks_table", "quality_table", "reference_table", "summary"]
@@ -17,11 +18,7 @@ UNPUBLISHED = ("zero_filled", "mirrored")  # of no kind that Shimron et al. (202
 def _percent(one: Mapping[str, Any] | None) -> Html | str:
     if one is None:
         return "–"
-    low, high = one["ci95"]
-    return Html(
-        f'<span class="recon-value">{one["value"]:+.1f}</span> '
-        f'<span class="recon-interval">[{low:+.1f}, {high:+.1f}]</span>'
-    )
+    return estimate(f"{one['value']:+.1f}", one["ci95"], "+.1f")
 
 
 def crime_table(
@@ -72,8 +69,8 @@ def crime_table(
                 _percent(against),
                 _percent(step),
                 _percent(use),
-                "–" if step is None else f"{step['p_value']:.3f}",
-                "–" if step is None else verdict(step["ci95"], known),
+                "–" if step is None else p_text(step["p_value"]),
+                "–" if step is None else verdict(evidence(step), known),
             ]
         )
     order = list(crimes.values())
@@ -152,7 +149,7 @@ def quality_table(
                 f"{values[method, crime, crime]:.{digits}f}",
                 "–" if used is None else f"{used:.{digits}f}",
                 shown({**one, "metric": metric}, "+"),
-                f"{one['p_value']:.3f}",
+                p_text(one["p_value"]),
             ]
         )
     order = list(crimes.values())
@@ -175,9 +172,9 @@ def summary(
     made = [r for r in rows if r["metric"] == "flattery" and r["tested"] in crimes]
     steps = [r for r in made if r["comparison"] == "before"]
     theirs = [r for r in steps if r["tested"] in compared and r["method"] not in UNPUBLISHED]
-    sure = [r for r in steps if r["ci95"][0] > 0]
-    meets = [r for r in theirs if "meets" in verdict(r["ci95"], published)]
-    more = [r for r in theirs if "more than" in verdict(r["ci95"], published)]
+    sure = [r for r in steps if evidence(r)[0] > 0]
+    meets = [r for r in theirs if "meets" in verdict(evidence(r), published)]
+    more = [r for r in theirs if "more than" in verdict(evidence(r), published)]
 
     def say(one: Mapping[str, Any]) -> str:
         name = crimes[one["tested"]].removeprefix("… ")
@@ -199,8 +196,8 @@ def summary(
         top = max(against, key=lambda r: r["value"])
         lines.append(f"- Against honest single-coil data the largest flattery is {say(top)}.")
     used = [r for r in rows if r["metric"] == "flattery" and r["comparison"] == "use"]
-    better = [r for r in used if r["ci95"][0] > 0]
-    worse = [r for r in used if r["ci95"][1] < 0]
+    better = [r for r in used if evidence(r)[0] > 0]
+    worse = [r for r in used if evidence(r)[1] < 0]
     if used:
         lines.append(
             f"- On honest data, {len(worse)} of {len(used)} methods trained or tuned on processed "

@@ -15,7 +15,7 @@ __all__ = ["interval_curves"]
 def interval_curves(
     curves: Mapping[str, Mapping[float, Sequence[float]]], xlabel: str, ylabel: str
 ) -> Figure:
-    """Means and 95 % bootstrap intervals of scores per volume, a curve a name.
+    """Means and 95 % t intervals of scores per volume, a curve a name.
 
     Parameters
     ----------

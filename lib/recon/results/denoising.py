@@ -7,7 +7,9 @@ import numpy as np
 import pandas as pd
 
 from recon.results.claims import Paper
-from recon.results.html import Html, html_table
+from recon.results.html import Html, brackets, estimate, html_table
+from recon.results.rows import settled
+from recon.results.statistics import jackknife
 
 __all__ = [
     "NAMES",
@@ -69,28 +71,26 @@ def deviations(scores: pd.DataFrame, **constants: object) -> list[dict[str, Any]
     Returns
     -------
     list of dict
-        With a 95 % bootstrap interval (999 resamples).
+        With a 95 % interval, by jackknife of the deviation's logarithm.
     """
     rows = []
-    rng = np.random.default_rng(0)
     for (method, metric), part in scores.groupby(["method", "metric"]):
         values = part["value"].to_numpy(float)
-        draws = rng.choice(values, (999, len(values))).std(1)
-        low, high = np.quantile(draws, (0.025, 0.975))
-        rows.append(
-            {
-                **constants,
-                "contrast": "all",
-                "effective_accel": 1.0,
-                "region": "full",
-                "n": len(values),
-                "unit": "volume",
-                "method": method,
-                "metric": f"{metric}_sd",
-                "value": float(values.std()),
-                "ci95": [float(low), float(high)],
-            }
-        )
+        n, spread = len(values), float(values.std(ddof=1)) if len(values) > 2 else 0.0
+        left = [np.delete(values, i).std(ddof=1) for i in range(n)] if n > 2 else [0.0]
+        row = {
+            **constants,
+            "contrast": "all",
+            "effective_accel": 1.0,
+            "region": "full",
+            "n": n,
+            "unit": "volume",
+            "method": method,
+            "metric": f"{metric}_sd",
+            "value": float(values.std()),
+            "ci95": jackknife(spread, left, "log"),
+        }
+        rows.append(settled(row))
     return rows
 
 
@@ -120,12 +120,9 @@ def _cell(rows: Sequence[Mapping[str, Any]], method: str, metric: str) -> Any:
     mean, spread = value(rows, method, metric), value(rows, method, f"{metric}_sd")
     if mean is None:
         return "–"
-    digits, (low, high) = _digits(metric), mean["ci95"]
-    sd = f" ± {spread['value']:.{digits}f}" if spread else ""
-    return Html(
-        f'<span class="recon-value">{mean["value"]:.{digits}f}{sd}</span> '
-        f'<span class="recon-interval">[{low:.{digits}f}, {high:.{digits}f}]</span>'
-    )
+    form = f".{_digits(metric)}f"
+    sd = f" ± {spread['value']:{form}}" if spread else ""
+    return estimate(f"{mean['value']:{form}}{sd}", mean["ci95"], form)
 
 
 def table_one(
@@ -186,7 +183,9 @@ def scores_table(
     return html_table(caption, ["Method", *(NAMES[m] for m in metrics)], lines)
 
 
-def _p(p: float) -> str:
+def _p(p: float | None) -> str:
+    if p is None:
+        return "–"
     return f"{p:.3f}" if p >= 0.001 else f"{p:.0e}".replace("e-0", "e-")
 
 
@@ -205,18 +204,13 @@ def differences(
             if row is None:
                 cells.append("–")
                 continue
-            digits, (low, high) = _digits(metric), row["ci95"]
-            interval = f"[{low:+.{digits}f}, {high:+.{digits}f}], p {_p(row['p_value'])}"
-            cells.append(
-                Html(
-                    f'<span class="recon-value">{row["value"]:+.{digits}f}</span> '
-                    f'<span class="recon-interval">{interval}</span>'
-                )
-            )
+            form = f"+.{_digits(metric)}f"
+            cell = estimate(f"{row['value']:{form}}", row["ci95"], form)
+            cells.append(Html(f"{cell} p {_p(row['p_value'])}"))
         if any(cell != "–" for cell in cells):
             lines.append([name, *cells])
     caption = (
-        f"{names[method]} minus every other method, paired over volumes (mean, 95 % bootstrap "
+        f"{names[method]} minus every other method, paired over volumes (mean, 95 % t "
         "interval, Wilcoxon signed-rank test)"
     )
     return html_table(caption, ["minus", *(NAMES[m] for m in metrics)], lines)
@@ -262,9 +256,8 @@ def plain(
     for row in rows:
         if row["metric"] in metrics and row["contrast"] == "all":
             name, against = (names.get(row.get(k, ""), row.get(k)) for k in ("method", "against"))
-            low, high = row["ci95"]
             what = f"{name} – {against}" if against else name
-            text = f"{row['value']:.3f} [{low:.3f}, {high:.3f}]"
+            text = f"{row['value']:.3f} {brackets(row['ci95'], '.3f')}"
             test = _p(row["p_value"]) if against else "–"
             lines.append([what, NAMES[row["metric"]], text, test, row["n"]])
     return html_table(caption, ["", "Measure", "Mean [95 %]", "p", "n"], lines)

@@ -35,10 +35,16 @@ class Equivalence:
     p_upper: float
     margin: float
     n: int
+    independent: bool = True
 
     @property
     def verdict(self) -> str:
-        """``equivalent``, ``not worse`` (maybe better), ``worse``, or ``undecided``."""
+        """``equivalent``, ``not worse`` (maybe better), ``worse``, or ``undecided``.
+
+        Parts of one body decide nothing.
+        """
+        if not self.independent:
+            return "not decided: parts of one body"
         if max(self.p_lower, self.p_upper) < LEVEL:
             return "equivalent"
         if self.p_lower < LEVEL:
@@ -46,7 +52,7 @@ class Equivalence:
         return "worse" if self.high < -self.margin else "undecided"
 
 
-def compare(differences: Sequence[float], margin: float) -> Equivalence:
+def compare(differences: Sequence[float], margin: float, independent: bool = True) -> Equivalence:
     """Two one-sided t-tests of paired differences.
 
     Parameters
@@ -55,6 +61,8 @@ def compare(differences: Sequence[float], margin: float) -> Equivalence:
         One for each independent unit, at least two: method minus reference, larger is better.
     margin : float
         The largest difference that does not matter; positive.
+    independent : bool
+        Whether they are of different bodies.
 
     Raises
     ------
@@ -67,11 +75,13 @@ def compare(differences: Sequence[float], margin: float) -> Equivalence:
     mean = float(values.mean())
     if np.ptp(values) == 0:  # no spread: the tests are certain
         p_lower, p_upper = float(mean <= -margin), float(mean >= margin)
-        return Equivalence(mean, mean, mean, p_lower, p_upper, margin, len(values))
+        return Equivalence(mean, mean, mean, p_lower, p_upper, margin, len(values), independent)
     half = float(t.ppf(1 - LEVEL, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
     p_lower = float(ttest_1samp(values, -margin, alternative="greater").pvalue)
     p_upper = float(ttest_1samp(values, margin, alternative="less").pvalue)
-    return Equivalence(mean, mean - half, mean + half, p_lower, p_upper, margin, len(values))
+    return Equivalence(
+        mean, mean - half, mean + half, p_lower, p_upper, margin, len(values), independent
+    )
 
 
 def equivalence_table(
@@ -91,8 +101,7 @@ def equivalence_table(
             f"{gains[key]:+.3f}",
             f"{one.mean:+.3f} [{one.low:+.3f}, {one.high:+.3f}]",
             f"± {one.margin:g}",
-            _p(one.p_lower),
-            _p(one.p_upper),
+            *(_p(p) if one.independent else "–" for p in (one.p_lower, one.p_upper)),
             one.n,
             one.verdict if gains[key] > one.margin else "untold: the gain is within the margin",
         ]

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from recon.results.html import Html, html_table
-from recon.results.tables import NAMES, shown
+from recon.results.html import Html, html_table, p_text
+from recon.results.tables import NAMES, shown, units_of
 from recon.results.verdicts import METRICS
 
 __all__ = ["by_contrast"]
@@ -32,15 +32,16 @@ def by_contrast(rows: Iterable[Mapping[str, Any]], metric: str) -> Html:
     contrasts = sorted(volumes, key=lambda contrast: contrast == "all")
     pairs: dict[tuple[str, str], dict[str, Any]] = {}
     for row in paired:
-        cell = Html(f"{shown(row, '+')}<br>p {row['p_value']:.2g}")
+        cell = Html(f"{shown(row, '+')}<br>p {p_text(row['p_value'], '.2g')}")
         pairs.setdefault((row["method"], row["against"]), {})[row["contrast"]] = cell
     body = [
         [f"{NAMES.get(a, a)} – {NAMES.get(b, b)}", *(cells.get(c, "–") for c in contrasts)]
         for (a, b), cells in pairs.items()
     ]
-    heads = [f"{'All' if c == 'all' else c} ({volumes[c]} volumes)" for c in contrasts]
+    units = units_of(paired)
+    heads = [f"{'All' if c == 'all' else c} ({volumes[c]} {units})" for c in contrasts]
     caption = (
-        f"Paired differences of {METRICS.get(metric, metric)} over volumes: mean, 95 % bootstrap "
+        f"Paired differences of {METRICS.get(metric, metric)} over {units}: mean, 95 % t "
         "interval, Wilcoxon signed-rank test"
     )
     return html_table(caption, ["Difference", *heads], body)

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable, Sequence
 from html import escape
+from math import isfinite
 from typing import Any
 
-__all__ = ["Html", "html_table"]
+__all__ = ["Html", "brackets", "estimate", "html_table", "p_text"]
 
 
 class Html(str):
@@ -15,6 +16,25 @@ class Html(str):
 
     def __repr__(self) -> str:
         return "a table"  # the text that stands for it where there is no HTML
+
+
+def brackets(bounds: Sequence[float], form: str) -> str:
+    """An interval's bounds in a format, or that there is none."""
+    low, high = bounds
+    return f"[{low:{form}}, {high:{form}}]" if isfinite(high - low) else "[no interval]"
+
+
+def estimate(value: str, bounds: Sequence[float], form: str) -> Html:
+    """A value with its interval."""
+    return Html(
+        f'<span class="recon-value">{value}</span> '
+        f'<span class="recon-interval">{brackets(bounds, form)}</span>'
+    )
+
+
+def p_text(p: float | None, form: str = ".3f") -> str:
+    """A p-value in a format; a dash where nothing was, or can be, tested."""
+    return "–" if p is None else f"{p:{form}}"
 
 
 def html_table(

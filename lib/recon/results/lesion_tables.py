@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from recon.results.html import Html, html_table
+from recon.results.html import Html, brackets, html_table
 from recon.results.tables import NAMES, shown
 
 __all__ = [
@@ -131,8 +131,7 @@ def sentences(
     def share(one: Mapping[str, Any] | None) -> str:
         if one is None:
             return "none could be counted"
-        low, high = one["ci95"]
-        return f"{one['value']:.0%} ({low:.0%} to {high:.0%})"
+        return f"{one['value']:.0%} {brackets(one['ci95'], '.0%')}"
 
     lines = []
     for rate in sorted({one["accel"] for one in rows}):

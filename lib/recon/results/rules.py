@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from recon.results.claims import Claim, Experiment, Part
+from recon.results.rows import COUNTED, undecidable
 
 __all__ = ["METRICS", "Outcome", "asked", "outcome_of"]
 
 PROFILES = ("paper", "standard", "quick")  # best first
 LEVEL = 0.05  # of significance, where the paper names none
-COUNTED = "network"  # unit of what is counted: exact, so it has neither interval nor chance
 SPOILT = {"tested", "trained", "comparison"}  # rows of data that were tampered with on purpose
 
 METRICS = {
@@ -87,8 +87,8 @@ def _fitting(
     ]
     if any(row["region"] == "body" for row in fits):  # as the paper masks; else the full image
         fits = [row for row in fits if row["region"] == "body"]
-    repeated = [row for row in fits if row["n"] > 1 or row.get("unit") == COUNTED]
-    return repeated or fits  # a single measurement decides nothing, however long its run
+    decisive = [row for row in fits if not undecidable(row)]
+    return decisive or fits  # one measurement, or parts of one body, however long the run
 
 
 def _turned(row: dict) -> dict:
@@ -126,19 +126,20 @@ def _differs(claim: Claim, part: Part, records: list[dict]) -> Outcome:
     return _untested(claim, part, records)
 
 
-def _single(part: Part, label: str, *rows: dict) -> Outcome | None:
-    """One measurement decides nothing, also where it happens to be zero; a count does."""
-    for row in rows:
-        if row["n"] < 2 and row.get("unit") != COUNTED:
-            return Outcome(part, "open", f"{label}: one {row['unit']} has no interval", rows)
-    return None
+def _open(part: Part, label: str, *rows: dict) -> Outcome | None:
+    """One measurement, or parts of one body, decide nothing; a count does."""
+    why = [undecidable(row) for row in rows if undecidable(row)]
+    if not why:
+        return None
+    means = " and ".join(f"{row['value']:+.3g}" for row in rows)
+    return Outcome(part, "open", f"{label}: not decided: {why[0]} (mean {means})", rows)
 
 
 def _above_zero(claim: Claim, part: Part, row: dict) -> Outcome:
     label = _label(claim, part, row["method"])
     counted = row.get("unit") == COUNTED
-    if single := _single(part, label, row):
-        return single
+    if undecided := _open(part, label, row):
+        return undecided
     if row["lo"] == row["value"] == row["hi"] == 0:
         return Outcome(part, "fails", f"{label}: exactly zero throughout", (row,))
     if row["hi"] < 0:
@@ -158,8 +159,8 @@ def _above_zero(claim: Claim, part: Part, row: dict) -> Outcome:
 
 def _near_zero(claim: Claim, part: Part, row: dict) -> Outcome:
     label = _label(claim, part, row["method"])
-    if single := _single(part, label, row):
-        return single
+    if undecided := _open(part, label, row):
+        return undecided
     reach, near = f"[{row['lo']:+.3g}, {row['hi']:+.3g}]", part.tolerance
     if -near <= row["lo"] and row["hi"] <= near:
         return Outcome(part, "holds", f"{label} holds", (row,))
@@ -201,8 +202,8 @@ def _about(row: dict) -> dict:
 
 def _apart(part: Part, a: dict, b: dict, label: str) -> Outcome:
     """Whether `a` lies above `b`, intervals and all."""
-    if single := _single(part, label, a, b):
-        return single
+    if undecided := _open(part, label, a, b):
+        return undecided
     if a["lo"] > b["hi"]:
         return Outcome(part, "holds", f"{label} holds", (a, b))
     if a["hi"] < b["lo"]:
@@ -221,8 +222,8 @@ def _within(claim: Claim, part: Part, records: list[dict]) -> Outcome:
 
 def _meets(claim: Claim, part: Part, row: dict) -> Outcome:
     label = f"{_label(claim, part, row['method'])}: {row['value']:.4g} beside {part.value:g}"
-    if single := _single(part, label, row):
-        return single
+    if undecided := _open(part, label, row):
+        return undecided
     near = row["lo"] - part.tolerance <= part.value <= row["hi"] + part.tolerance
     return Outcome(part, "holds" if near else "fails", label, (row,))
 

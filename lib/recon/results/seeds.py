@@ -1,6 +1,6 @@
 """Is a difference between two networks larger than that between two trainings of one network?
 
-A bootstrap interval over volumes says how far a difference depends on the volumes scored. It says
+An interval over volumes says how far a difference depends on the volumes scored. It says
 nothing of the luck of a training: first weights, order of the slices, masks. That takes further
 trainings of the same networks from other seeds. Few of them tell little of a spread, so those of
 several networks are pooled, as in an analysis of variance.
@@ -15,7 +15,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from recon.results.figures import COLOURS
-from recon.results.html import Html, html_table
+from recon.results.html import Html, brackets, html_table, p_text
+from recon.results.rows import one_head
 from recon.results.statistics import interval, paired_p
 
 __all__ = ["averages", "beyond", "forest", "least_difference", "pooled", "spread_table"]
@@ -109,6 +110,7 @@ def spread_table(
     names: Mapping[str, str],
     metric: str = "PSNR",
     digits: int = 2,
+    data: str = "",
 ) -> Html:
     """Gain of every network over a baseline, a reference minus it, and the seeds' spread.
 
@@ -124,6 +126,8 @@ def spread_table(
         Names in print.
     metric, digits
         Of the caption and the numbers.
+    data : str
+        The set that was scored: on slabs of one head nothing is tested.
     """
     outside = beyond(table, trainings, reference)
     scores = averages(table, trainings)
@@ -137,7 +141,7 @@ def spread_table(
         else:
             difference = (scores[reference] - scores[name]).to_numpy()
             cells += [_mean(difference, digits, outside.get(name, False))]
-            cells += [f"{paired_p(difference):.3f}", "–"]
+            cells += [p_text(None if one_head(data) else paired_p(difference)), "–"]
             if outside:
                 least = least_difference(groups, len(runs), len(trainings[reference]))
                 cells[-1] = f"{least:.{digits}f}"
@@ -151,11 +155,11 @@ def spread_table(
 
 def _mean(values: Sequence[float], digits: int, bold: bool = False) -> Html:
     values = np.asarray(values)
-    low, high = interval(values)
     mean = f"{values.mean():+.{digits}f}"
+    ends = brackets(interval(values), f"+.{digits}f")
     return Html(
         f'<span class="recon-mean">{f"<b>{mean}</b>" if bold else mean}</span> '
-        f'<span class="recon-interval">[{low:+.{digits}f}, {high:+.{digits}f}]</span>'
+        f'<span class="recon-interval">{ends}</span>'
     )
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from recon.errors import InputError
 from recon.results.html import Html, html_table
+from recon.results.rows import widened
 from recon.results.store import reference_dir
 from recon.results.tables import NAMES, shown
 
@@ -46,4 +47,7 @@ def trials(chapter: str) -> Html:
 
 def _gain(trial: Any, metric: str) -> Html:
     interval = [getattr(trial, f"{metric}_lo"), getattr(trial, f"{metric}_hi")]
-    return shown({"metric": metric, "value": getattr(trial, metric), "ci95": interval}, "+")
+    row = {"metric": metric, "value": getattr(trial, metric), "ci95": interval}
+    row |= {"n": trial.volumes, "unit": "volume", "task": "trial"}
+    new = getattr(trial, "intervals", "") == "t"  # those of old are percentile bootstraps
+    return shown(row if new else widened(row), "+")

@@ -11,13 +11,21 @@ import os
 import re
 import tempfile
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePath
 from typing import Any
 
 from recon.errors import InputError
 from recon.paths import project_root, runs_dir
-from recon.results.rows import DIFFERENCE_FIELDS, ROW_FIELDS, check_row, row
+from recon.results.rows import (
+    DIFFERENCE_FIELDS,
+    ROW_FIELDS,
+    check_row,
+    row,
+    settled,
+    stored,
+    widened,
+)
 
 __all__ = [
     "Run",
@@ -51,6 +59,7 @@ class Run:
     parameters : every parameter of the chapter, by name
     rows : tidy rows, see `row`
     provenance : what the result depends on, see `recon.results.provenance.collect`
+    intervals : ``t``, or ``widened`` where a file of old held percentile bootstrap intervals
     """
 
     chapter: str
@@ -58,6 +67,7 @@ class Run:
     parameters: dict[str, Any]
     rows: list[dict[str, Any]]
     provenance: dict[str, Any]
+    intervals: str = "t"
 
 
 def check_run(run: Run, where: str) -> None:
@@ -200,7 +210,7 @@ def save(run: Run, path: Path | None = None) -> Path:
     path = run_path(run.chapter, run.parameters) if path is None else Path(path)
     check_run(run, path.name)
     content = asdict(run)
-    content["rows"] = _short_numbers(content["rows"])
+    content["rows"] = _short_numbers([stored(fields) for fields in run.rows])
     content["parameters"] = {
         name: _without_folders(value) for name, value in run.parameters.items()
     }
@@ -230,7 +240,7 @@ def load(path: Path) -> Run:
     path = Path(path)
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        run = Run(**content)
+        run = Run(**{"intervals": "percentile", **content})
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}): check the path.") from error
     except (ValueError, TypeError, RecursionError) as error:
@@ -238,7 +248,9 @@ def load(path: Path) -> Run:
             f"{path.name} is not a run of the book ({error}): delete it, or run its chapter again."
         ) from error
     check_run(run, path.name)
-    return run
+    old = run.intervals == "percentile"
+    rows = [settled(widened(fields) if old else fields) for fields in run.rows]
+    return replace(run, rows=rows, intervals="widened" if old else run.intervals)
 
 
 def frame(runs: Iterable[Run]) -> Any:
@@ -259,7 +271,7 @@ def frame(runs: Iterable[Run]) -> Any:
             "git_commit": run.provenance.get("git_commit"),
             "device": run.provenance.get("device"),
         }
-        for fields in run.rows:
+        for fields in map(settled, run.rows):
             lo, hi = fields["ci95"]
             records.append({**about, **fields, "lo": lo, "hi": hi})
     columns = ["chapter", "profile", "run", "seed", "git_commit", "device", *ROW_FIELDS]

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from recon.results.claims import Paper
 from recon.results.figures import COLOURS
-from recon.results.html import Html, html_table
+from recon.results.html import Html, estimate, html_table, p_text
 
 __all__ = [
     "chosen",
@@ -69,12 +69,8 @@ def chosen(rows: Iterable[Mapping[str, Any]], metric: str, scale: float) -> dict
 
 def shown(row: Mapping[str, Any], sign: str = "") -> Html:
     """A value with its 95 % interval."""
-    digits = DIGITS.get(row["metric"], 3)
-    low, high = row["ci95"]
-    return Html(
-        f'<span class="recon-value">{row["value"]:{sign}.{digits}f}</span> '
-        f'<span class="recon-interval">[{low:{sign}.{digits}f}, {high:{sign}.{digits}f}]</span>'
-    )
+    form = f"{sign}.{DIGITS.get(row['metric'], 3)}f"
+    return estimate(f"{row['value']:{form}}", row["ci95"], form)
 
 
 def table_one(rows: Sequence[Mapping[str, Any]], paper: Paper, scale: float) -> Html:
@@ -126,7 +122,7 @@ def count_rows(counts: Mapping[str, Mapping], scale: float, bound: str = "") -> 
             row = {**fields, "method": method, "metric": metric}
             rows.append({**row, "value": value, "ci95": [value, value]})
             if bound and method != bound and metric in counts[bound]:
-                gap = {"value": counts[bound][metric] - value, "p_value": 1.0}  # no test on one
+                gap = {"value": counts[bound][metric] - value, "p_value": 1.0}  # exact: no test
                 gap["ci95"] = [gap["value"]] * 2
                 rows.append({**row, **gap, "method": bound, "against": method})
     return rows
@@ -167,9 +163,9 @@ def differences(
         both = found[method, against]
         cells: list[Any] = [f"{paper.methods[method]} – {paper.methods[against]}"]
         for metric in DIGITS:
-            cells += [shown(both[metric], "+"), f"{both[metric]['p_value']:.3f}"]
+            cells += [shown(both[metric], "+"), p_text(both[metric]["p_value"])]
         lines.append(cells)
-    caption = "Paired differences over volumes: mean, 95 % bootstrap interval, Wilcoxon's p"
+    caption = "Paired differences over volumes: mean, 95 % t interval, Wilcoxon's p"
     columns = ["Difference", "PSNR, dB", "p", "SSIM", "p"]
     return html_table(caption, columns, lines)
 

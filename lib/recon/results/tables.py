@@ -10,7 +10,7 @@ from html import escape
 from typing import Any
 
 from recon.results.claims import Paper, Table
-from recon.results.html import Html, html_table
+from recon.results.html import Html, estimate, html_table
 from recon.results.names import ABLATIONS, OTHERS, data_name, lesson_and_exam
 from recon.results.store import Run, run_name
 from recon.results.verdict_tables import scoreboard, verdicts
@@ -52,11 +52,8 @@ STAGES = ("convrnn1", "convrnn2", "convrnn3")
 def shown(row: Mapping[str, Any], sign: str = "", digits: int | None = None) -> Html:
     """A value with its 95 % interval, digits as the paper prints them; `sign` may be ``+``."""
     digits = DIGITS.get(row["metric"], 3) if digits is None else digits
-    lo, hi = row["ci95"]
-    return Html(
-        f'<span class="recon-value">{row["value"]:{sign}.{digits}f}</span> '
-        f'<span class="recon-interval">[{lo:{sign}.{digits}f}, {hi:{sign}.{digits}f}]</span>'
-    )
+    form = f"{sign}.{digits}f"
+    return estimate(f"{row['value']:{form}}", row["ci95"], form)
 
 
 def _name(method: str, paper: Paper | None = None) -> str:
@@ -115,7 +112,7 @@ def beside_paper(rows: Sequence[Mapping[str, Any]], paper: Paper, table: str, ac
     volumes = max((row["n"] for row in scored), default=0)
     caption = (
         f"Table {table} of the paper at {accel:g}x ({published.caption}), beside this run on "
-        f"{origin} ({volumes} volumes). Absolute values compare on the same data only."
+        f"{origin} ({volumes} {units_of(scored)}). Absolute values compare on the same data only."
     )
     return html_table(caption, columns, body, headers=2)
 
@@ -184,7 +181,7 @@ def differences(
         for row in rows
         if row["region"] == "body" or (row["method"], row["against"], row["metric"]) not in body
     ]
-    tested = "Paired differences over volumes: mean, 95 % bootstrap interval, "
+    tested = f"Paired differences over {units_of(rows)}: mean, 95 % t interval, "
     tested += "Wilcoxon signed-rank test"
     return html_table(
         f"{title}. {tested}" if title else tested,
@@ -193,14 +190,21 @@ def differences(
     )
 
 
-def _p(value: float) -> str:
+def units_of(rows: Iterable[Mapping[str, Any]]) -> str:
+    """What rows count, for a caption: ``volumes``, or ``masks, volumes``."""
+    return ", ".join(sorted({f"{row.get('unit', 'volume')}s" for row in rows})) or "volumes"
+
+
+def _p(value: float | None) -> str:
+    if value is None:
+        return "–"
     if value >= 0.001:
         return f"{value:.3f}"
     mantissa, exponent = f"{value:.0e}".split("e")
     return f"{mantissa}e{int(exponent)}"
 
 
-def references(runs: Iterable[Run]) -> Html:
+def references(runs: Sequence[Run]) -> Html:
     """Committed runs: on what data, from which commit, and the command that repeats each."""
     lines = []
     for run in runs:
@@ -219,6 +223,11 @@ def references(runs: Iterable[Run]) -> Html:
         )
     columns = ["Run", "Evaluated on", "Took", "Device", "Commit", "Repeat it with"]
     caption = "Reference runs, committed with the book" if lines else "No reference run yet"
+    if any(run.intervals == "widened" for run in runs):
+        caption += (
+            ". Those of percentile bootstrap intervals, which are too narrow over few volumes, are "
+            "read with the width of t intervals"
+        )
     return html_table(caption, columns, lines)
 
 

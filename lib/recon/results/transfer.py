@@ -9,9 +9,10 @@ import pandas as pd
 from IPython.display import Markdown
 from matplotlib.figure import Figure
 
-from recon.results.html import Html, html_table
+from recon.results.html import Html, html_table, p_text
 from recon.results.pages import columns_text
-from recon.results.statistics import interval, paired_p
+from recon.results.rows import one_head
+from recon.results.statistics import bodies, interval, paired_p
 from recon.results.store import Run, reference_dir, run_name
 from recon.results.tables import NAMES, shown
 
@@ -121,11 +122,14 @@ def paired(
     pairs = list(pairs)
     for exam, table in scores.items():
         part = table[(table.metric == metric) & (table.region == "full")]
+        of = bodies(part, exam)  # masks of one scan are averaged, unless there is no other scan
+        several = of.nunique() > 1
         wide = part.pivot(index="volume", columns=["trained_on", "method"], values="value")
         for first, second in pairs:
             if first not in wide or second not in wide:
                 continue
-            difference = (wide[first] - wide[second]).to_numpy()
+            difference = wide[first] - wide[second]
+            difference = (difference.groupby(of).mean() if several else difference).to_numpy()
             ends = interval(difference)
             row = {"metric": metric, "value": difference.mean(), "ci95": ends}
             lines.append(
@@ -133,7 +137,7 @@ def paired(
                     names.get(exam, exam),
                     *(_called(one, names) for one in (first, second)),
                     shown(row, "+"),
-                    f"{paired_p(difference):.2g}",
+                    p_text(paired_p(difference) if several and not one_head(exam) else None, ".2g"),
                     len(difference),
                 ]
             )
@@ -157,7 +161,7 @@ def against_baselines(
             _called((row["trained_on"], row["method"]), names),
             NAMES[row["against"]],
             shown(row, "+"),
-            f"{row['p_value']:.2g}",
+            p_text(row["p_value"], ".2g"),
             _amount(row),
         ]
         for row in rows

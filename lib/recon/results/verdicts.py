@@ -8,16 +8,19 @@ A part holds, holds in part, stays open or fails, by one of these rules:
 
 - ``greater``: holds if the difference row's 95 % interval lies above zero and Wilcoxon's p-value
   below 0.05, or below the level that the paper names. Above zero with a larger p: in part. An
-  interval that includes zero, or a single measurement, which has none: open. Below zero, or exactly
+  interval that includes zero: open. Below zero, or exactly
   zero throughout: fails;
 - ``ordering``: the same for each neighbour in a ranking, and for every further pair that a run
   compares; neighbours without a difference row must have intervals that do not overlap
   (overlapping: open);
-- ``similar``: the difference row's interval lies within a stated tolerance of zero (partly outside,
-  or a single measurement: open, for then too little was measured to tell);
+- ``similar``: the difference row's interval lies within a stated tolerance of zero (partly outside:
+  open, for then too little was measured to tell);
 - ``within``: the interval meets the published value, give or take a stated tolerance. Absolute
   values depend on the data, so this is testable on the published data only;
 - ``exceeds``: one difference's interval lies above another's (overlapping: open).
+
+Rows of one unit, or of units that are parts of one body (slabs of a head, masks of a scan), decide
+nothing: open.
 
 A claim is reproduced if every part holds, and partly if only some do, or in part. If none does, it
 is not reproduced when at least one fails, and undecided when all stay open. With no part tested it
