@@ -186,22 +186,36 @@ def _parts_agree(call: Callable, dtype: torch.dtype, fronts: list[tuple], ndim: 
 _measured: dict[tuple, bool] = {}
 
 
-def _sums_agree(layer: nn.Module) -> bool:
-    """Whether a convolution by oneDNN gives parts of noise the bits of the whole."""
-    key = (str(layer), torch.get_num_threads())
-    if key in _measured:
-        return _measured[key]
+def _sums_agree(layer: nn.Module, shape: tuple[int, ...]) -> bool:
+    """Whether a convolution by oneDNN gives parts of noise the bits of the whole.
+
+    oneDNN has several routines, and takes one by padding and width too. ``shape`` is the input's;
+    of long axes a part is measured.
+    """
     ndim, draw = len(layer.kernel_size), torch.Generator().manual_seed(0)
     reach = [d * (k - 1) for d, k in zip(layer.dilation, layer.kernel_size, strict=True)]
-    size = [r + n * s for n, r, s in zip((6, 20, 100)[-ndim:], reach, layer.stride, strict=True)]
-    x, pad, same = torch.randn(1, layer.in_channels, *size, generator=draw), (0,) * ndim, True
-    whole = convolve(layer, x, pad, True)
-    for axis, number in itertools.product(range(ndim), range(1, 6)):
-        step, count = layer.stride[axis], whole.shape[2 + axis]
-        first, rows = number * count // 16, max(1, count * number // 8)
-        part = x.narrow(2 + axis, first * step, (rows - 1) * step + reach[axis] + 1).contiguous()
-        here = convolve(layer, part, pad, True)
-        same = same and torch.equal(here, whole.narrow(2 + axis, first, rows))
+    most = [r + n * s for n, r, s in zip((6, 36, 120)[-ndim:], reach, layer.stride, strict=True)]
+    size = [min(n, m) for n, m in zip(shape[2:], most, strict=True)]
+    key = (str(layer), tuple(size), torch.get_num_threads())
+    if key in _measured:
+        return _measured[key]
+    x, same = torch.randn(1, layer.in_channels, *size, generator=draw), True
+    own = (0,) * ndim if isinstance(layer.padding, str) or layer.padding_mode != "zeros" else (
+        layer.padding)  # fmt: skip
+    for axis, bare in itertools.product(range(ndim), (True, False)):
+        pad = tuple(0 if n == axis and bare else p for n, p in enumerate(own))
+        step, edge = layer.stride[axis], 0 if pad[axis] == 0 else reach[axis] + 1
+        if size[axis] <= reach[axis]:
+            continue
+        whole = convolve(layer, x, pad, True)
+        for rows in (1, 2, 3, 4, 8, 16, 24, 33):
+            first, length = 5 * rows % 13, (rows - 1 + 2 * edge) * step + reach[axis] + 1
+            if first * step + length > size[axis]:
+                break
+            part = x.narrow(2 + axis, first * step, length).contiguous()
+            # Padding moves the output of the part and of the whole alike.
+            here = convolve(layer, part, pad, True).narrow(2 + axis, edge, rows)
+            same = same and torch.equal(here, whole.narrow(2 + axis, first + edge, rows))
     return _measured.setdefault(key, same)
 
 
@@ -313,8 +327,8 @@ def bits(
         size = (batch, layer.in_channels, *(sizes[node.name][0] for sizes in along))
         if forced_onednn(layer, size):
             onednn.add(node.name)
-            if isinstance(layer, CONVOLUTIONS) and not _sums_agree(layer):
-                inexact = f"{what} ({layer.extra_repr()}) adds up by the shape on this processor"
+            if isinstance(layer, CONVOLUTIONS) and not _sums_agree(layer, size):
+                inexact = f"{what}({layer.extra_repr()}) adds up by the shape on this processor"
         elif any(k > 1 for k in layer.kernel_size):
             small = "a layer of so few pixels adds up by their number"
         elif layer.out_channels == 1 or not _alike_in_parts(

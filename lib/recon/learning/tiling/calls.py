@@ -40,7 +40,8 @@ PLAIN_METHODS = {
     "add", "add_", "sub", "sub_", "mul", "mul_", "div", "div_", "relu", "relu_", "sigmoid", "tanh",
     "exp", "sqrt", "square", "pow", "clamp", "clamp_", "clamp_min", "abs", "contiguous", "clone",
 }  # fmt: skip
-IN_PLACE = {operator.iadd, operator.imul, operator.isub}
+IN_PLACE = {operator.iadd, operator.imul, operator.isub, F.relu_, F.leaky_relu_, F.elu_}
+PLAIN |= IN_PLACE
 SAME = {operator.getitem, "contiguous", refronted}  # the same memory in another form
 NORMS = {F.group_norm, F.instance_norm, F.layer_norm}
 
@@ -130,7 +131,7 @@ def _written(node: fx.Node, modules: Mapping) -> None:
         if any(user > node for user in one.users):
             raise NotTileable(f"{node.name} changes in place what {one.name} is used for later.")
         layer = modules.get(one.target) if one.op == "call_module" else None
-        same = isinstance(layer, nn.Identity | DROPOUTS) or one.target in SAME
+        same = isinstance(layer, (nn.Identity, *DROPOUTS)) or one.target in SAME
         one = one.args[0] if changes(one) or same else None
 
 

@@ -91,12 +91,20 @@ class _Tracer(fx.Tracer):
 
     def __init__(self, image: Tensor | None = None):
         super().__init__()
-        self.image = image
+        self.image, self.running = image, False
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         owner = next(kind for kind in type(m).__mro__ if "forward" in vars(kind))
         own = owner.__module__.startswith("torch.nn") and "forward" not in vars(m)
         return own and not isinstance(m, nn.Sequential)
+
+    def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict) -> Any:
+        return attr_val  # what is made of weights alone is made at once
+
+    def call_module(self, m: nn.Module, forward: Any, args: tuple, kwargs: dict) -> Any:
+        if self.running:
+            return forward(*args, **kwargs)
+        return super().call_module(m, forward, args, kwargs)
 
     def proxy(self, node: fx.Node) -> fx.Proxy:
         return fx.Proxy(node, self) if self.image is None else _Known(node, self)
@@ -104,7 +112,9 @@ class _Tracer(fx.Tracer):
     def create_proxy(self, kind: str, target: Any, *rest: Any, **given: Any) -> fx.Proxy:
         made = super().create_proxy(kind, target, *rest, **given)
         if self.image is not None and kind != "output":
+            self.running = True
             made.node.meta["value"] = self._value(made.node)
+            self.running = False
         return made
 
     def _value(self, node: fx.Node) -> Any:
@@ -152,7 +162,7 @@ def trace(network: nn.Module) -> fx.GraphModule:
             return graph
     except Exception:  # whatever the network's own code raises on a symbol
         pass
-    reason = "its sizes change what it does"
+    reason = ""
     channels = [m.in_channels for m in network.modules() if isinstance(m, CONVOLUTIONS)]
     like = next(network.parameters(), torch.zeros(1))
     for base in (16, 48, 240):
@@ -162,7 +172,7 @@ def trace(network: nn.Module) -> fx.GraphModule:
             try:
                 one, other = (_record(network, torch.randn(s).to(like)) for s in pair)
             except Exception as error:  # of a size or a number of channels that it does not take
-                reason = (str(error).splitlines() or [type(error).__name__])[0]
+                reason = reason or (str(error).splitlines() or [type(error).__name__])[0]
                 continue
             if _text(one) == _text(other):
                 return one
@@ -218,8 +228,8 @@ def _settle(node: fx.Node, ndim: int) -> None:
             "align_corners"
         ):
             node.target, node.args = enlarged, node.args[:1]
-            node.kwargs = {"scale_factor": factor, "mode": given.get("mode", "nearest")}
-            node.kwargs |= {"antialias": bool(given.get("antialias"))}
+            mode, anti = given.get("mode", "nearest"), bool(given.get("antialias"))
+            node.kwargs = {"scale_factor": factor, "mode": mode, "antialias": anti}
 
 
 def _text(graph: fx.GraphModule) -> tuple:
