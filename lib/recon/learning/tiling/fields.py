@@ -131,10 +131,12 @@ def _axis_field(graph: fx.GraphModule, axis: int, ndim: int) -> AxisField:
                 raise
             length *= 2
             continue
-        free = np.flatnonzero(~line.edge)
-        # Every phase of a network with strides must be among them.
+        sees = line.last >= line.first  # between the taps of a transposed convolution is nothing
+        free = np.flatnonzero(~line.edge & sees)
+        # Every phase of a network with strides must be among them, and twice.
         period = max(1, int(grid / line.step))
-        if len(free) >= 2 * period and len(line) > 2:
+        found = np.bincount(free % period, minlength=period)
+        if len(free) and min(found[np.flatnonzero(sees) % period]) > 1 and len(line) > 2:
             length = size
             break
         length *= 2

@@ -46,8 +46,6 @@ class Layout:
         InputError
             If it does not go with the network.
         """
-        if not hasattr(image, "shape") or not hasattr(image, "dtype"):
-            raise InputError(f"the image is a {type(image).__name__}; give an array or a tensor.")
         shape, ndim, (inputs, outputs) = tuple(image.shape), len(field.axes), channels
         lead, spatial = shape[:-ndim], shape[-ndim:]
         slices = len(lead) == 1 and inputs == 1

@@ -100,7 +100,12 @@ def apply_tiled(
     graph, field = analyse(network, margin, approximate, check)
     like = next(network.parameters(), torch.zeros(1))
     kind = np.dtype(np.float64 if like.dtype == torch.float64 else np.float32)
-    spatial = tuple(getattr(image, "shape", ()))[-len(field.axes) :]
+    if len(getattr(image, "shape", ())) < len(field.axes) or not hasattr(image, "dtype"):
+        raise InputError(
+            f"the image is a {type(image).__name__} of shape {getattr(image, 'shape', None)}; give "
+            f"an array of {len(field.axes)} spatial axes or more."
+        )
+    spatial = tuple(image.shape)[-len(field.axes) :]
     channels, inexact = once(
         network, graph, ("measured", field, check),
         lambda: measure(network, graph, field, check and not approximate, spatial),
