@@ -71,7 +71,7 @@ class Skip(nn.Module):
 def blocks(draw, ndim, width, depth=0):
     """Layers from and to `width` channels."""
     conv = CONVS[ndim]
-    kinds = ["conv", "conv", "pad", "act", "scales", "norm"] + ["skip"] * (depth == 0)
+    kinds = ["conv", "conv", "pad", "act", "scales", "scales", "norm"] + ["skip"] * (depth == 0)
     kind = draw(st.sampled_from(kinds))
     kernel, dilation = draw(st.integers(1, 5)), draw(st.integers(1, 2))
     groups = draw(st.sampled_from([1, 1, width]))
@@ -121,11 +121,23 @@ def cases(draw):
     width = draw(st.sampled_from([1, 2, 4, 6, 16]))
     body = draw(st.lists(blocks(ndim, width), min_size=1, max_size=3))
     most = {1: 3000, 2: 130, 3: 36}[ndim]
-    step = draw(st.sampled_from([1, 2, 6, 10]))
+    step = draw(st.sampled_from([1, 6, 10, 30] if ndim < 3 else [1, 6]))
     size = [max(1, draw(st.integers(1, most // step)) * step) for _ in range(ndim)]
     tile = draw(st.integers(3, most))
     first = CONVS[ndim](1, width, 3, padding=1)
     return nn.Sequential(first, *(layer for some in body for layer in some)), size, tile
+
+
+def own(network, image, shape):
+    """The network on the image, with as few zeros around it as give an output of this shape."""
+    for pad in range(80):
+        try:
+            output = network(F.pad(image, [pad, pad] * (image.ndim - 2)))
+        except RuntimeError:  # still too small
+            continue
+        if output.shape == shape:
+            return output
+    raise AssertionError(f"the network gives no image of shape {tuple(shape)}")
 
 
 def agrees(network, image, tile=40, **given):
@@ -139,8 +151,7 @@ def agrees(network, image, tile=40, **given):
             assert "\n" not in str(refusal)
             return False
         assert torch.equal(image, before)
-        expected = whole(network, image.clone(), image.ndim - 2)
-    assert result.shape == expected.shape
+        expected = own(network, image, result.shape)
     if any(issubclass(one.category, Inexact) for one in said):
         torch.testing.assert_close(result, expected, rtol=1e-4, atol=1e-5)
     else:
