@@ -201,6 +201,8 @@ TILED = {
     "reflection": nn.Sequential(nn.ReflectionPad2d(2), C(1, 4, 5)),
     "zeros and edges": nn.Sequential(
         nn.ZeroPad2d((1, 2, 0, 3)), C(1, 4, 4), nn.ReplicationPad2d(1), C(4, 1, 3)),
+    "the same size": nn.Sequential(
+        C(1, 8, (3, 4), padding="same", dilation=2), C(8, 8, 5, padding="same", dilation=2)),
     "hard sigmoid": nn.Sequential(*convs(1, 4), nn.Hardsigmoid()),
     "dropout": nn.Sequential(*convs(1, 4), nn.Dropout2d(), nn.AlphaDropout(), *convs(4, 1)),
     "dropout as a function": Does(

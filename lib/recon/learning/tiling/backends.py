@@ -42,6 +42,20 @@ MOVED = {
 }  # fmt: skip
 
 
+def reach_of(layer: nn.Module) -> list[int]:
+    """Pixels from the first to the last tap, along each axis."""
+    return [d * (k - 1) for d, k in zip(layer.dilation, layer.kernel_size, strict=True)]
+
+
+def zeros_of(layer: nn.Module) -> tuple[int, ...]:
+    """Zeros that the convolution itself adds on both sides, not a padding before it."""
+    if layer.padding == "same" and layer.padding_mode == "zeros":
+        return tuple(r // 2 for r in reach_of(layer))
+    if layer.padding == "valid" or layer.padding_mode != "zeros":
+        return (0,) * len(layer.kernel_size)
+    return layer.padding
+
+
 def forced_onednn(layer: nn.Module, shape: tuple[int, ...]) -> bool:
     """Whether PyTorch computes a float32 convolution on a CPU by oneDNN.
 
@@ -79,10 +93,13 @@ class Interpreter(fx.Interpreter):
         padding = layer.padding
         if isinstance(layer, TRANSPOSED):
             return spread(layer, x)
-        if isinstance(padding, str) or layer.padding_mode != "zeros":
-            mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
-            x = nn.functional.pad(x, layer._reversed_padding_repeated_twice, mode=mode)
-            padding = (0,) * len(layer.kernel_size)
+        if layer.padding_mode != "zeros":
+            pads = layer._reversed_padding_repeated_twice
+            x, padding = F.pad(x, pads, mode=layer.padding_mode), (0,) * len(layer.kernel_size)
+        elif isinstance(padding, str):  # of an odd number, the last one by itself, as PyTorch does
+            padding = zeros_of(layer)
+            x = F.pad(x, [n for p, r in zip(padding[::-1], reach_of(layer)[::-1], strict=True)
+                          for n in (0, (r - 2 * p) * (layer.padding == "same"))])  # fmt: skip
         return convolve(layer, x, padding, True)
 
 
@@ -194,15 +211,14 @@ def _sums_agree(layer: nn.Module, shape: tuple[int, ...]) -> bool:
     of long axes a part is measured.
     """
     ndim, draw = len(layer.kernel_size), torch.Generator().manual_seed(0)
-    reach = [d * (k - 1) for d, k in zip(layer.dilation, layer.kernel_size, strict=True)]
+    reach = reach_of(layer)
     most = [r + n * s for n, r, s in zip((6, 36, 120)[-ndim:], reach, layer.stride, strict=True)]
     size = [min(max(n, r + 1), m) for n, r, m in zip(shape[2:], reach, most, strict=True)]
     key = (str(layer), tuple(size), torch.get_num_threads())
     if key in _measured:
         return _measured[key]
     x, same = torch.randn(1, layer.in_channels, *size, generator=draw), True
-    own = (0,) * ndim if isinstance(layer.padding, str) or layer.padding_mode != "zeros" else (
-        layer.padding)  # fmt: skip
+    own = zeros_of(layer)
     for axis, bare in itertools.product(range(ndim), (True, False)):
         pad = tuple(0 if n == axis and bare else p for n, p in enumerate(own))
         step, edge = layer.stride[axis], 0 if pad[axis] == 0 else reach[axis] + 1
