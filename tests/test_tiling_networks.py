@@ -297,6 +297,7 @@ def test_what_a_network_was_does_not_count():
             nn.Sequential(*(nn.utils.weight_norm(one) for one in convs(1, 8, 1))).eval()
             for _ in range(2)
         )
+    apply_tiled(first, image, 40)  # with gradients, as a user has it
     assert agrees(first, image)
     first.load_state_dict(second.state_dict())
     with torch.no_grad():

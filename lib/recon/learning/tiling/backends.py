@@ -192,7 +192,7 @@ def _parts_agree(call: Callable, dtype: torch.dtype, fronts: list[tuple], ndim: 
         made = call(*(x[..., : x.shape[-1] - beyond] for x in copies))
         return [made] if isinstance(made, Tensor) else list(made)
 
-    with torch.no_grad():
+    with torch.inference_mode():
         whole = results(slice(0, 20_007))
         return all(
             torch.equal(one.nan_to_num(), other[..., part].nan_to_num())
@@ -204,6 +204,7 @@ def _parts_agree(call: Callable, dtype: torch.dtype, fronts: list[tuple], ndim: 
 _measured: dict[tuple, bool] = {}
 
 
+@torch.inference_mode()
 def _sums_agree(layer: nn.Module, shape: tuple[int, ...]) -> bool:
     """Whether a convolution by oneDNN gives parts of noise the bits of the whole.
 
