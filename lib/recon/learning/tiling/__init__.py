@@ -7,13 +7,14 @@ written by slices: HDF5 data sets, Zarr arrays.
 """
 
 from recon.learning.tiling.fields import AxisField, ReceptiveField, holds, receptive_field
-from recon.learning.tiling.layers import trace
 from recon.learning.tiling.lines import NotTileable
 from recon.learning.tiling.plan import Plan, plan_tiles
-from recon.learning.tiling.run import apply_tiled
+from recon.learning.tiling.run import Inexact, apply_tiled
+from recon.learning.tiling.tracing import trace
 
 __all__ = [
     "AxisField",
+    "Inexact",
     "NotTileable",
     "Plan",
     "ReceptiveField",

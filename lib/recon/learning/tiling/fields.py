@@ -9,10 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
-from recon.learning.tiling.layers import CONVOLUTIONS, TRANSPOSED, propagate, trace
-from recon.learning.tiling.lines import NotTileable
+from recon.learning.tiling.calls import propagate
+from recon.learning.tiling.lines import Line, Mismatch, NotTileable, TooSmall
+from recon.learning.tiling.memory import input_channels
+from recon.learning.tiling.tracing import trace
 
-__all__ = ["AxisField", "ReceptiveField", "holds", "input_channels", "receptive_field"]
+__all__ = ["AxisField", "ReceptiveField", "compute", "holds", "receptive_field"]
 
 LARGEST = 1 << 16  # an input on which some pixel should be free of padding
 
@@ -37,6 +39,8 @@ class AxisField:
     before, after : int
         Output pixel ``o`` sees the padded image from ``stride * o - before`` to
         ``stride * o + after``.
+    phase : int
+        The padded image has as many pixels beyond a multiple of `grid`.
     """
 
     size: int
@@ -46,6 +50,11 @@ class AxisField:
     grid: int
     before: int
     after: int
+    phase: int = 0
+
+    def through(self, least: int) -> int:
+        """The smallest size from `least` on of a padded image that goes through the network."""
+        return least + (self.phase - least) % self.grid
 
 
 @dataclass(frozen=True)
@@ -70,7 +79,7 @@ def receptive_field(network: nn.Module, ndim: int = 2, check: bool = True) -> Re
     network : nn.Module
         From ``(batch, channels, [depth,] height, width)`` to the same.
     ndim : int
-        Spatial axes, 2 or 3.
+        Spatial axes, 1 to 3.
     check : bool
         Measure (`holds`); the network runs on about twice its receptive field.
 
@@ -116,16 +125,19 @@ def _axis_field(graph: fx.GraphModule, axis: int, ndim: int) -> AxisField:
     length = 32
     while length <= LARGEST:
         try:
-            line, _, grid = propagate(graph, length, axis, ndim)
-        except NotTileable:  # too small for a kernel, or of a size that does not divide
-            if length == LARGEST:
+            line, grid, size = _through(graph, length, axis, ndim)
+        except TooSmall:
+            if 2 * length > LARGEST:
                 raise
             length *= 2
             continue
-        free = np.flatnonzero(~line.edge)
-        # Every phase of a network with strides must be among them.
+        sees = line.last >= line.first  # between the taps of a transposed convolution is nothing
+        free = np.flatnonzero(~line.edge & sees)
+        # Every phase of a network with strides must be among them, and twice.
         period = max(1, int(grid / line.step))
-        if len(free) >= 2 * period and len(line) > 2:
+        found = np.bincount(free % period, minlength=period)
+        if len(free) and min(found[np.flatnonzero(sees) % period]) > 1 and len(line) > 2:
+            length = size
             break
         length *= 2
     else:
@@ -150,15 +162,53 @@ def _axis_field(graph: fx.GraphModule, axis: int, ndim: int) -> AxisField:
         grid=grid,
         before=before,
         after=after,
+        phase=length % grid,
     )
 
 
-def input_channels(network: nn.Module) -> int:
-    """Channels that the first convolution expects; 1 where there is none."""
-    for layer in network.modules():
-        if isinstance(layer, (*CONVOLUTIONS, *TRANSPOSED)):
-            return layer.in_channels
-    return 1
+def _through(graph: fx.GraphModule, least: int, axis: int, ndim: int) -> tuple[Line, int, int]:
+    """A size from `least` on that keeps its pixels, or loses them to valid convolutions alone.
+
+    What a stride leaves over at the end of an image is no valid convolution's doing.
+    """
+    grid, size, first, last = 0, least, None, 2 * least
+    while size < last:
+        try:
+            line, _, step = propagate(graph, size, axis, ndim)
+        except Mismatch as error:
+            size, first = size + 1, first or error
+            continue
+        if not grid:  # from here on, its multiples first
+            grid, multiple = step, -(-size // step) * step
+            last = multiple + grid
+            if multiple != size:
+                size = multiple
+                continue
+        lost = size - len(line) * line.step
+        if lost == 0 or not line.over:
+            return line, grid, size
+        size += 1
+    raise first or NotTileable(
+        f"{size} pixels become {len(line)}, and strides leave some over: the image cannot be "
+        "padded so that its output has its size."
+    )
+
+
+def compute(network: nn.Module, image: Tensor) -> Tensor:
+    """The network on a copy of an image.
+
+    Raises
+    ------
+    NotTileable
+        With the reason, where it cannot.
+    """
+    try:
+        return network(image.clone())
+    except Exception as error:  # whatever the network's own code raises
+        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+        raise NotTileable(
+            f"{type(network).__name__} cannot compute an image of {tuple(image.shape)} ({reason})."
+        ) from error
 
 
 @torch.no_grad()
@@ -180,7 +230,7 @@ def holds(network: nn.Module, field: ReceptiveField) -> tuple[bool, bool]:
     graph, ndim = trace(network), len(field.axes)
     sizes, spans, pixel = [], [], []
     for axis, known in enumerate(field.axes):
-        length = -(-(2 * known.size + 4 * known.grid) // known.grid) * known.grid + 2 * known.pad
+        length = known.through(2 * known.size + 4 * known.grid + 2 * known.pad)
         line = propagate(graph, length, axis, ndim)[0]
         extent = np.where(line.edge, 0, line.last - line.first)
         best = np.flatnonzero(extent == extent.max())
@@ -190,9 +240,9 @@ def holds(network: nn.Module, field: ReceptiveField) -> tuple[bool, bool]:
         spans.append((int(line.first[place]), int(line.last[place])))
 
     def survives(image: Tensor) -> bool:
-        return bool(network(image)[(0, slice(None), *pixel)].isfinite().all())
+        return bool(compute(network, image)[(0, slice(None), *pixel)].isfinite().all())
 
-    clean = torch.zeros(1, input_channels(network), *sizes, device=like.device, dtype=like.dtype)
+    clean = torch.zeros(1, input_channels(graph), *sizes, device=like.device, dtype=like.dtype)
     box = tuple(slice(first, last + 1) for first, last in spans)
     outside = torch.full_like(clean, torch.nan)
     outside[(..., *box)] = 0

@@ -7,16 +7,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from recon.errors import InputError
 from recon.learning.tiling.fields import ReceptiveField
-from recon.learning.tiling.layers import CONVOLUTIONS, TRANSPOSED
 from recon.learning.tiling.plan import Plan, Span
+from recon.learning.tiling.tracing import described
 
 __all__ = ["Job", "Layout", "fingerprint"]
-
-SPATIAL = (*CONVOLUTIONS, *TRANSPOSED)
 
 
 @dataclass(frozen=True)
@@ -40,7 +38,7 @@ class Layout:
     last: bool
 
     @classmethod
-    def of(cls, image: Any, network: nn.Module, field: ReceptiveField) -> "Layout":
+    def of(cls, image: Any, channels: tuple[int, int], field: ReceptiveField) -> "Layout":
         """Read the image's shape.
 
         Raises
@@ -48,20 +46,8 @@ class Layout:
         InputError
             If it does not go with the network.
         """
-        shape, ndim = tuple(image.shape), len(field.axes)
+        shape, ndim, (inputs, outputs) = tuple(image.shape), len(field.axes), channels
         lead, spatial = shape[:-ndim], shape[-ndim:]
-        convs = [m for m in network.modules() if isinstance(m, SPATIAL)]
-        inputs = convs[0].in_channels if convs else 1
-        tail = [convs[-1].out_channels] if convs else [inputs]
-        if any(isinstance(m, nn.PixelShuffle) for m in network.modules()):
-            with torch.no_grad():  # channels may have become pixels
-                size = tuple(a.size + 2 * a.pad + 2 * a.grid for a in field.axes)
-                size = tuple(
-                    -(-n // a.grid) * a.grid for n, a in zip(size, field.axes, strict=True)
-                )
-                like = next(network.parameters())
-                tail = [network(like.new_zeros(1, inputs, *size)).shape[1]]
-        outputs = tail[0]
         slices = len(lead) == 1 and inputs == 1
         fits = lead[-1:] == (inputs,) if len(lead) == 2 or (lead and not slices) else inputs == 1
         if len(spatial) < ndim or len(lead) > 2 or not fits or (slices and outputs != 1):
@@ -135,20 +121,27 @@ class Layout:
                 f"the image holds {piece[bad][0]} at {at}, which would spread over a whole "
                 "receptive field; replace what is not finite first."
             )
-        kind = np.float64 if piece.dtype.itemsize == 8 else np.float32
-        piece = piece.astype(kind, copy=False).reshape(
-            1, self.channels[0], *piece.shape[-len(ranges) :]
-        )
-        return np.pad(piece, ((0, 0), (0, 0), *beyond)) if np.any(beyond) else piece
+        # A copy, in this machine's own order: a layer may work in place.
+        kind = np.float64 if piece.dtype.itemsize >= 8 else np.float32
+        size = piece.shape[-len(ranges) :]
+        window = np.zeros((1, self.channels[0], *np.add(size, np.sum(beyond, 1))), kind)
+        inner = tuple(slice(a, a + n) for (a, _), n in zip(beyond, size, strict=True))
+        window[(..., *inner)] = piece.reshape(1, self.channels[0], *size)
+        return window
 
 
-def fingerprint(network: nn.Module, image: Any) -> str:
-    """Of the weights, and of the image's form and its middle row."""
-    digest = hashlib.sha256(f"{network}{tuple(image.shape)}{image.dtype}".encode())
-    for name, value in network.state_dict().items():
+def fingerprint(network: nn.Module, graph: fx.GraphModule | None, image: Any) -> str:
+    """Of the network's code and weights, and of the image's form and some of its rows."""
+    text = f"{network}{described(network, graph)}{tuple(image.shape)}{image.dtype}"
+    digest = hashlib.sha256(text.encode())
+    for name, value in {
+        **network.state_dict(),
+        **dict(graph.named_buffers() if graph else ()),
+    }.items():
         digest.update(name.encode())
         digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-    row = image[tuple(n // 2 for n in image.shape[:-1])]
-    row = row.double().cpu().numpy() if isinstance(row, Tensor) else np.asarray(row)
-    digest.update(np.ascontiguousarray(row).tobytes())
+    for part in range(1, 4):
+        row = image[tuple(part * n // 4 for n in image.shape[:-1])]
+        row = row.double().cpu().numpy() if isinstance(row, Tensor) else np.asarray(row)
+        digest.update(np.ascontiguousarray(row).tobytes())
     return digest.hexdigest()

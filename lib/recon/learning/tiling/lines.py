@@ -14,13 +14,21 @@ import numpy as np
 
 from recon.errors import InputError
 
-__all__ = ["Line", "NotTileable", "join"]
+__all__ = ["Line", "Mismatch", "NotTileable", "TooSmall", "join"]
 
 NEVER = np.iinfo(np.int64).max // 4
 
 
 class NotTileable(InputError):
     """The network cannot be tiled exactly; the sentence says which layer, and why."""
+
+
+class TooSmall(NotTileable):
+    """Not at this size: there are fewer pixels than a layer takes."""
+
+
+class Mismatch(NotTileable):
+    """Not at this size: it does not divide."""
 
 
 @dataclass(frozen=True)
@@ -35,12 +43,15 @@ class Line:
         Whether padding reaches it.
     step : Fraction
         Input pixels from one position to the next.
+    over : bool
+        Whether a stride has left positions over.
     """
 
     first: np.ndarray
     last: np.ndarray
     edge: np.ndarray
     step: Fraction
+    over: bool = False
 
     def __len__(self) -> int:
         return len(self.first)
@@ -48,7 +59,7 @@ class Line:
     def take(self, index: Any, step: Fraction | None = None) -> "Line":
         """The positions that an index or a slice picks."""
         step = self.step if step is None else step
-        return Line(self.first[index], self.last[index], self.edge[index], step)
+        return Line(self.first[index], self.last[index], self.edge[index], step, self.over)
 
     def padded(self, before: int, after: int, mode: str = "zeros") -> "Line":
         """With ``before`` and ``after`` positions of padding, or fewer positions if negative."""
@@ -58,15 +69,20 @@ class Line:
             first = np.pad(cut.first, width, constant_values=NEVER)
             last = np.pad(cut.last, width, constant_values=-NEVER)
         else:
+            most = {"reflect": len(cut) - 1, "circular": len(cut), "replicate": NEVER}[mode]
+            if max(width) > most or not len(cut):
+                raise TooSmall(f"padding ({mode}) takes more than the {len(cut)} pixels there are.")
             how = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}[mode]
             first, last = np.pad(cut.first, width, how), np.pad(cut.last, width, how)
-        return Line(first, last, np.pad(cut.edge, width, constant_values=True), cut.step)
+        edge = np.pad(cut.edge, width, constant_values=True)
+        return Line(first, last, edge, cut.step, self.over)
 
     def slide(self, kernel: int, stride: int, dilation: int, where: str) -> "Line":
         """What a window of ``kernel`` taps sees."""
-        count = (len(self) - dilation * (kernel - 1) - 1) // stride + 1
+        count, rest = divmod(len(self) - dilation * (kernel - 1) - 1, stride)
+        count += 1
         if count < 1:
-            raise NotTileable(f"{where} finds {len(self)} pixels, fewer than its kernel covers.")
+            raise TooSmall(f"{where} finds {len(self)} pixels, fewer than its kernel covers.")
         taps = [slice(j * dilation, j * dilation + (count - 1) * stride + 1, stride)
                 for j in range(kernel)]  # fmt: skip
         return Line(
@@ -74,6 +90,7 @@ class Line:
             np.maximum.reduce([self.last[tap] for tap in taps]),
             np.logical_or.reduce([self.edge[tap] for tap in taps]),
             self.step * stride,
+            self.over or rest > 0,
         )
 
     def spread(self, kernel: int, stride: int, dilation: int, crop: int, extra: int) -> "Line":
@@ -90,17 +107,18 @@ class Line:
             edge[at] |= wide.edge
         start = beyond * stride + crop
         stop = start + (len(self) - 1) * stride - 2 * crop + reach + extra + 1
-        return Line(first, last, edge, self.step / stride).take(slice(start, stop))
+        return Line(first, last, edge, self.step / stride, self.over).take(slice(start, stop))
 
 
 def join(lines: list[Line], where: str) -> Line:
     """The hull of several lines of one length."""
     if len({(len(line), line.step) for line in lines}) != 1:
         sizes = ", ".join(str(len(line)) for line in lines)
-        raise NotTileable(f"{where} joins arrays of different sizes ({sizes}) or scales.")
+        raise Mismatch(f"{where} joins arrays of different sizes ({sizes}) or scales.")
     return Line(
         np.minimum.reduce([line.first for line in lines]),
         np.maximum.reduce([line.last for line in lines]),
         np.logical_or.reduce([line.edge for line in lines]),
         lines[0].step,
+        any(line.over for line in lines),
     )

@@ -3,14 +3,30 @@
 from math import ceil, prod
 
 import torch
-from torch import fx
+import torch.nn.functional as F
+from torch import fx, nn
 
-from recon.learning.tiling.layers import CONVOLUTIONS, TRANSPOSED, propagate
+from recon.learning.tiling.calls import propagate
+from recon.learning.tiling.tracing import CONVOLUTIONS, TRANSPOSED, axes_of
 
-__all__ = ["blocked", "channels_of", "predict_mb", "window_mb"]
+__all__ = ["blocked", "channels_of", "input_channels", "predict_mb", "window_mb"]
 
 FIXED_MB = 80.0  # generated code, thread buffers and leftovers of the allocator, whatever the size
 SLACK = 1.25  # for what the allocator cannot use again at once
+
+
+def input_channels(graph: fx.GraphModule) -> int:
+    """Channels that the first layer to say so expects of the image; 1 where none does."""
+    counts = channels_of(graph, 1)
+    modules = dict(graph.named_modules())
+    for node in graph.graph.nodes:
+        if node.op == "placeholder" and node.meta.get("shape"):
+            return node.meta["shape"][1]
+        layer = modules.get(node.target) if node.op == "call_module" else None
+        names = ("in_channels", "num_features", "num_channels")
+        for count in (getattr(layer, name) for name in names if hasattr(layer, name)):
+            return max(1, count // counts[node.all_input_nodes[0]])
+    return 1
 
 
 def channels_of(graph: fx.GraphModule, given: int) -> dict[fx.Node, int]:
@@ -21,12 +37,23 @@ def channels_of(graph: fx.GraphModule, given: int) -> dict[fx.Node, int]:
         before = [found.get(n, 1) for n in node.all_input_nodes]
         layer = modules.get(node.target) if node.op == "call_module" else None
         count = max(before, default=given)
-        if isinstance(layer, (*CONVOLUTIONS, *TRANSPOSED)):
+        if node.meta.get("shape"):
+            count = prod(node.meta["shape"][1 : len(node.meta["shape"]) - axes_of(graph)])
+        elif isinstance(layer, (*CONVOLUTIONS, *TRANSPOSED)):
             count = layer.out_channels
         elif node.target is torch.cat:
-            count = sum(before)
-        found[node] = count  # a shuffle of pixels is taken for larger than it is
+            count = sum(found[n] for n in node.args[0])
+        elif isinstance(layer, nn.PixelShuffle | nn.PixelUnshuffle) or node.target in SHUFFLES:
+            names = ("upscale_factor", "downscale_factor")
+            said = [getattr(layer, name) for name in names if hasattr(layer, name)]
+            factor = (said or [*node.args[1:], *node.kwargs.values()])[0] ** 2
+            larger = isinstance(layer, nn.PixelUnshuffle) or node.target in SHUFFLES[2:]
+            count = count * factor if larger else max(1, count // factor)
+        found[node] = count
     return found
+
+
+SHUFFLES = (torch.pixel_shuffle, F.pixel_shuffle, torch.pixel_unshuffle, F.pixel_unshuffle)
 
 
 def predict_mb(

@@ -10,10 +10,10 @@ from torch import fx
 
 from recon.errors import InputError
 from recon.learning.tiling.backends import bits
-from recon.learning.tiling.fields import AxisField, ReceptiveField, input_channels
-from recon.learning.tiling.layers import propagate
+from recon.learning.tiling.calls import propagate
+from recon.learning.tiling.fields import AxisField, ReceptiveField
 from recon.learning.tiling.lines import NotTileable
-from recon.learning.tiling.memory import SLACK, channels_of, predict_mb, window_mb
+from recon.learning.tiling.memory import SLACK, channels_of, input_channels, predict_mb, window_mb
 from recon.learning.tiling.strips import Strips, streams
 
 __all__ = ["Plan", "Span", "plan_tiles"]
@@ -288,4 +288,6 @@ def plan_tiles(
     if proven and graph is not None:
         for axis, (n, p) in enumerate(zip(shape, pad, strict=True)):
             prove(graph, axis, len(shape), n + 2 * p, spans[axis])
+    if batch == 1 and not like_strips and graph is not None and chosen == outputs:
+        inexact = ""  # the network on the image
     return Plan(shape, outputs, chosen, pad, spans, cost(chosen), inexact, onednn, like_strips)

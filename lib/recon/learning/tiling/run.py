@@ -1,26 +1,33 @@
 """Apply a network piece by piece: read, compute, write; in one process or in several."""
 
 import time
+import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from math import prod
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from recon.errors import InputError
-from recon.learning.tiling.analysis import analyse, once
+from recon.learning.tiling.analysis import analyse, measure, once
 from recon.learning.tiling.files import Array, Output
 from recon.learning.tiling.layout import Layout, fingerprint
 from recon.learning.tiling.plan import plan_tiles
 from recon.learning.tiling.workers import Here, Pool
 
-__all__ = ["apply_tiled"]
+__all__ = ["Inexact", "apply_tiled"]
 
 SAVE_SECONDS = 2.0
+
+
+class Inexact(UserWarning):
+    """Tiles differ from the whole image in the last bits; the sentence says why."""
 
 
 def apply_tiled(
@@ -40,8 +47,10 @@ def apply_tiled(
 ) -> Any:
     """``network(image)``, computed in tiles; for valid convolutions ``network(pad(image))``.
 
-    On a CPU in float32 and bfloat16 every bit is that of the whole image, whatever the tile;
-    `plan_tiles` says where the last bits may differ (``Plan.inexact``).
+    On a CPU in float32 and bfloat16 every bit is that of the whole image, whatever the tile; where
+    the last bits may differ, a warning (`Inexact`) says so and why, as does ``Plan.inexact``.
+    Before anything is computed, the network's own output on noise is compared with what its layers
+    were found to do.
 
     Parameters
     ----------
@@ -73,7 +82,7 @@ def apply_tiled(
     devices : sequence of str
         ``cuda:0``, ``cuda:1``; empty: where the network is.
     check : bool
-        Hold the receptive field against a measurement first.
+        Hold the receptive field, and tiles of noise, against a measurement first.
 
     Returns
     -------
@@ -91,7 +100,19 @@ def apply_tiled(
     graph, field = analyse(network, margin, approximate, check)
     like = next(network.parameters(), torch.zeros(1))
     kind = np.dtype(np.float64 if like.dtype == torch.float64 else np.float32)
-    layout = Layout.of(image, network, field)
+    if len(getattr(image, "shape", ())) < len(field.axes) or not hasattr(image, "dtype"):
+        raise InputError(
+            f"the image is a {type(image).__name__} of shape {getattr(image, 'shape', None)}; give "
+            f"an array of {len(field.axes)} spatial axes or more."
+        )
+    spatial = tuple(image.shape)[-len(field.axes) :]
+    channels, inexact = once(
+        network, graph, ("measured", field, check),
+        lambda: measure(network, graph, field, check and not approximate, spatial),
+    )  # fmt: skip
+    layout = Layout.of(image, channels, field)
+    if out is image or _shared(out, image):
+        raise InputError("out lies in the image's memory, which is read while out is written.")
     workers = max(processes, len(devices), 1)
     left = memory_mb
     if memory_mb is not None and out is None:
@@ -105,10 +126,15 @@ def apply_tiled(
     tile = tuple(tile) if isinstance(tile, list) else tile
     asked = (field, layout.spatial, tile, share, layout.batch, not approximate, not layout.last)
     asked += (layout.images, workers)
-    threads = torch.get_num_threads()
-    plan = once(network, ("plan", *asked, threads), lambda: plan_tiles(graph, *asked))
+    plan = once(network, graph, ("plan", *asked), lambda: plan_tiles(graph, *asked))
+    plan = replace(plan, inexact=plan.inexact or inexact)
+    if plan.inexact and not approximate:
+        warnings.warn(
+            f"the last bits of the result may differ from those of the whole image: {plan.inexact}",
+            Inexact, stacklevel=2,
+        )  # fmt: skip
     if isinstance(out, str | Path):
-        made = f"{fingerprint(network, image)}{plan}{layout}{kind}"
+        made = f"{fingerprint(network, graph, image)}{plan}{layout}{kind}"
         target = Output(Path(out), layout.output, kind, made, resume)
     else:
         target = Array(out, layout.output, kind)
@@ -133,3 +159,17 @@ def apply_tiled(
         return out
     result = target.data
     return torch.from_numpy(result).to(like.dtype) if isinstance(image, Tensor) else result
+
+
+def _shared(out: Any, image: Any) -> bool:
+    """Whether two arrays in memory, or two data sets of a file, are the same at some place."""
+
+    def plain(a: Any) -> Any:
+        held = isinstance(a, Tensor) and a.device.type == "cpu"
+        kind = torch.int16 if held and a.dtype == torch.bfloat16 else None
+        return a.detach().view(kind or a.dtype).numpy() if held else a
+
+    one, other = plain(out), plain(image)
+    if isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
+        return np.shares_memory(one, other)
+    return isinstance(one, h5py.Dataset) and isinstance(other, h5py.Dataset) and one == other

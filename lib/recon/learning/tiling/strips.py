@@ -17,24 +17,20 @@ import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
 from recon.learning.tiling.backends import convolve, may_put_channels_last
+from recon.learning.tiling.calls import IN_PLACE, PLAIN, PLAIN_METHODS, propagate
 from recon.learning.tiling.layers import (
     BATCH_NORMS,
-    CONVOLUTIONS,
     DROPOUTS,
-    PLAIN,
-    PLAIN_METHODS,
     POINTWISE,
-    propagate,
-    slices_of,
 )
-from recon.learning.tiling.memory import blocked, channels_of
+from recon.learning.tiling.memory import blocked, channels_of, input_channels
+from recon.learning.tiling.tracing import CONVOLUTIONS, slices_of
 
 __all__ = ["Strips", "streams"]
 
 STRIP_BYTES = 3_000_000  # of an array in a strip: a processor's second cache holds about as much
 FEWEST = {2: 16, 3: 4}  # rows (planes of a volume); fewer would copy more than they compute
 SAME_ROWS = (*POINTWISE, *BATCH_NORMS, *DROPOUTS, nn.Softmax, nn.LogSoftmax)
-IN_PLACE = {operator.iadd, operator.imul, operator.isub}
 
 
 @dataclass(frozen=True)
@@ -72,6 +68,7 @@ def streams(graph: fx.GraphModule | None, onednn: tuple[str, ...], like: Tensor)
             if isinstance(layer, CONVOLUTIONS):
                 same = node.name in onednn or all(k == 1 for k in layer.kernel_size)
                 plain = layer.padding_mode == "zeros" and layer.padding != "same"
+                plain = plain and not isinstance(layer, nn.Conv1d)
                 plain = plain and layer.weight.is_contiguous()  # channels last: another layout
                 if not plain or not (same or like.dtype != torch.float32):
                     return False
@@ -107,8 +104,7 @@ class Strips:
         self.graph, self.onednn, self.ndim = graph, set(onednn), ndim
         self.modules, self.itemsize = dict(graph.named_modules()), itemsize
         self.nodes = list(graph.graph.nodes)
-        first = next(m for m in graph.modules() if isinstance(m, CONVOLUTIONS))
-        self.channels = channels_of(graph, first.in_channels)
+        self.channels = channels_of(graph, input_channels(graph))
         self.known: dict[tuple[int, int], list[Step]] = {}
         self.last = may_put_channels_last(graph, onednn, itemsize)
 

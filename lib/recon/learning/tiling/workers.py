@@ -3,16 +3,19 @@
 import multiprocessing
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import fx, nn
 
+from recon.errors import InputError
 from recon.learning.tiling.backends import Interpreter
-from recon.learning.tiling.layers import trace
+from recon.learning.tiling.fields import compute
 from recon.learning.tiling.plan import Plan, Span
 from recon.learning.tiling.strips import Strips
+from recon.learning.tiling.tracing import trace
 
 __all__ = ["Here", "Pool"]
 
@@ -26,7 +29,8 @@ class Here:
             strips = Strips(graph, plan.onednn, len(plan.shape), self.like.element_size())
             self.call = strips.run
         else:
-            self.call = network if graph is None else Interpreter(graph, plan.onednn).run
+            alone = partial(compute, network)
+            self.call = alone if graph is None else Interpreter(graph, plan.onednn).run
 
     def __enter__(self) -> "Here":
         return self
@@ -49,6 +53,12 @@ class Here:
         if last:
             image = image.contiguous(memory_format=torch.channels_last)
         result = self.call(image)[0]
+        ends = tuple(s.skip + s.last - s.first for s in spans)
+        if any(n < end for n, end in zip(result.shape[1:], ends, strict=True)):
+            raise InputError(
+                f"a tile of {tuple(image.shape[2:])} pixels becomes {tuple(result.shape[1:])}, and "
+                f"{ends} are needed; approximate tiles take a network that keeps the size."
+            )
         kept = (slice(s.skip, s.skip + s.last - s.first) for s in spans)
         result = result[(slice(None), *kept)]
         return (result.float() if result.dtype == torch.bfloat16 else result).cpu().numpy()
