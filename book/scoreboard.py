@@ -129,9 +129,9 @@ tables.references(runs)
 # A difference between two methods counts when its 95 % t interval over volumes lies above
 # zero and Wilcoxon's signed-rank test on volumes goes below 0.05, or below the level that the paper
 # states. Both are asked because the interval trusts differences to scatter symmetrically. Older runs
-# hold percentile bootstrap intervals, which cover the truth in 76 of 100 cases over 3 volumes and in 91
-# over 12; they are read with the width of t intervals. Slabs of one head, masks of one scan and eyes of
-# one patient are not independent, so differences over them decide nothing. A ranking is tested
+# hold percentile bootstrap intervals, which are too narrow over few volumes; they are read with the
+# width of t intervals. Slabs of one head, masks of one scan and eyes of one patient are not
+# independent, so differences over them decide nothing. A ranking is tested
 # neighbour by neighbour, and for every further pair that a run compares. A single value counts when the
 # measured interval comes within a stated tolerance of it, on the same data only.
 # Of several runs the best data decide (the paper's before a stand-in, long training before short),
