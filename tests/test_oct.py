@@ -184,8 +184,9 @@ def test_other_seeds_and_code_have_other_folders(cache, volumes, monkeypatch):
 
 def test_a_cache_that_cannot_be_written(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
-    monkeypatch.setenv("RECON_CACHE", str(tmp_path / "file"))
-    refused(lambda: open_oct("simulated_retina", "val", seed=5), "cannot be written", "RECON_CACHE")
+    for place, said in (("file", "is no folder"), ("file/below", "cannot be written")):
+        monkeypatch.setenv("RECON_CACHE", str(tmp_path / place))
+        refused(lambda: open_oct("simulated_retina", "val", seed=5), said, "RECON_CACHE")
 
 
 def test_sizes_keep_their_promise():

@@ -95,8 +95,9 @@ def test_trials_are_shown_as_stored_and_a_missing_file_is_named(tmp_path, monkey
     monkeypatch.setattr(settings, "reference_dir", lambda: tmp_path)
     with pytest.raises(InputError, match=r"settings\.csv is missing"):
         settings.trials("pcrnn")
-    heads = "chapter,method,settings,psnr,psnr_lo,psnr_hi,ssim,ssim_lo,ssim_hi,steps,seconds"
-    line = 'pcrnn,unet,"rate 0.001, whole slices",-0.12,-0.3,0.04,0.0151,0.01,0.02,432,28.4'
+    heads = "chapter,method,settings,psnr,psnr_lo,psnr_hi,ssim,ssim_lo,ssim_hi"
+    heads += ",steps,seconds,volumes"
+    line = 'pcrnn,unet,"rate 0.001, whole slices",-0.12,-0.3,0.04,0.0151,0.01,0.02,432,28.4,6'
     (tmp_path / "settings.csv").write_text(f"{heads}\n{line}\n")
     with pytest.raises(InputError, match="no trial of 'comparison'"):
         settings.trials("comparison")

@@ -201,8 +201,9 @@ def test_full_disk(monkeypatch):
 
 def test_cache_that_cannot_be_written(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
-    monkeypatch.setenv("RECON_CACHE", str(tmp_path / "file"))
-    refused(lambda: simulate(tiny(), "multicoil"), "cannot be written", "RECON_CACHE")
+    for place, said in (("file", "is no folder"), ("file/below", "cannot be written")):
+        monkeypatch.setenv("RECON_CACHE", str(tmp_path / place))
+        refused(lambda: simulate(tiny(), "multicoil"), said, "RECON_CACHE")
 
 
 def test_unknown_words():
