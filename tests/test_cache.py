@@ -348,8 +348,8 @@ def test_bfloat16_where_the_processor_multiplies_it(monkeypatch, able, precision
 def clocks(*busy):
     """Two readings of the cores' clocks a second apart, each core busy for part of it."""
     kind = type(psutil.cpu_times())
-    at = lambda busy: kind(**{k: 0.0 for k in kind._fields} | {"user": busy, "idle": 1 - busy})  # noqa: E731
-    return iter([[kind(*[0.0] * len(kind._fields)) for _ in busy], [at(b) for b in busy]])
+    zero = kind(*[0.0] * len(kind._fields))
+    return iter([[zero for _ in busy], [zero._replace(user=b, idle=1 - b) for b in busy]])
 
 
 @pytest.mark.parametrize(
